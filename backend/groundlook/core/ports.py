@@ -1,0 +1,184 @@
+"""What the loop needs of the world, as Protocols. Adapters and models implement them; `service/wiring` joins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groundlook.core.geo import Tile
+from groundlook.core.types import (
+    Annotation,
+    Job,
+    ModelCard,
+    ModelVersion,
+    Pool,
+    Prediction,
+    Project,
+    ProjectState,
+    RankedTask,
+    Region,
+    Score,
+    Task,
+    Window,
+)
+
+Progress = Callable[[float, str], None]
+"""Called with the fraction done (0…1) and a short message. Raising from it cancels the work."""
+
+
+class Strategy(Protocol):
+    """Pool → order."""
+
+    def rank(self, pool: Pool, rng: np.random.Generator) -> tuple[RankedTask, ...]:
+        """Every task of `pool`, most worth labelling first. Same pool and rng state, same order. Raises EmptyPool."""
+
+
+class Model(Protocol):
+    """Tile → Prediction."""
+
+    @property
+    def version(self) -> ModelVersion: ...
+
+    def predict(self, tiles: Sequence[Tile]) -> list[Prediction]:
+        """One prediction per tile, in order. Thread-safe: nothing of one call is seen by another."""
+
+
+class Embedder(Protocol):
+    """Tile → a vector in which near means alike."""
+
+    @property
+    def name(self) -> str: ...
+
+    def embed(self, tiles: Sequence[Tile]) -> NDArray[np.float32]:
+        """Float32 (N, D), finite; the same tile gives the same row."""
+
+
+class Trainer(Protocol):
+    """Examples → weights, in a process of its own."""
+
+    @property
+    def arch(self) -> str: ...
+
+    def train(
+        self,
+        examples: Iterable[tuple[Tile, Sequence[Region]]],
+        labels: Sequence[str],
+        start: Path | None,
+        out: Path,
+        progress: Progress,
+    ) -> Path:
+        """Fit to `examples`, from the weights at `start` where they fit; return the weights file, under `out`.
+        Raises TrainingFailed."""
+
+
+class Labels(Protocol):
+    """Label Studio, the source of truth for tasks and annotations."""
+
+    def tasks(self, project: Project) -> list[Task]:
+        """Every task of the project, in id order."""
+
+    def annotations(self, project: Project) -> list[Annotation]:
+        """Every submitted annotation, skipped ones included, oldest first."""
+
+    def state(self, project: Project) -> ProjectState:
+        """Counts and the served version; one cheap call."""
+
+
+class Queue(Protocol):
+    """The order in which people are served."""
+
+    def publish(self, project: Project, window: Window, predictions: Mapping[int, Prediction]) -> None:
+        """Make `window` the one that is served. `predictions`: per task id, shown as pre-annotations.
+        Raises LabelStudioError when not all of it was kept."""
+
+
+class Images(Protocol):
+    """The pixels of a task."""
+
+    def read(self, project: Project, task: Task) -> Tile:
+        """The tile as annotators see it: uint8 RGB (H, W, 3). Raises InvalidImage, InvalidRaster, NotAllowed."""
+
+
+class Models(Protocol):
+    """Model versions, ready to predict; loaded once."""
+
+    def serving(self, project: Project, version: ModelVersion) -> Model:
+        """A version of the registry (or the untrained one), as annotators get it. Raises NotFound, InvalidWeights."""
+
+    def candidate(self, project: Project, card: ModelCard, weights: Path) -> Model:
+        """A version for evaluation: not kept, and with its least sure answers too."""
+
+    def trainer(self, project: Project, champion: ModelCard | None) -> tuple[Trainer, Path | None]:
+        """What trains this project's next version, and the weights to start from."""
+
+
+class Store(Protocol):
+    """What we derive and keep: it can be rebuilt from Label Studio, the rasters and the model files."""
+
+    def put_project(self, project: Project) -> None: ...
+    def project(self, project_id: int) -> Project:
+        """Raises NotFound, naming `groundlook connect`."""
+
+    def projects(self) -> list[Project]: ...
+
+    def put_embeddings(self, project: int, embedder: str, vectors: Mapping[int, NDArray[np.float32]]) -> None: ...
+    def embeddings(self, project: int, embedder: str) -> dict[int, NDArray[np.float32]]:
+        """Task id → float32 (D,)."""
+
+    def put_predictions(
+        self, project: int, version: ModelVersion, rows: Mapping[int, tuple[Prediction, Score]]
+    ) -> None: ...
+    def put_scene(self, scene_id: str, source: str, render: str) -> None: ...
+    def scene(self, scene_id: str) -> tuple[str, str]:
+        """(source, render) of an ingested scene. Raises NotFound."""
+
+    def scores(self, project: int, version: ModelVersion) -> dict[int, Score]:
+        """Task id → Score of that model version."""
+
+    def predictions(self, project: int, version: ModelVersion, tasks: Sequence[int]) -> dict[int, Prediction]:
+        """What was predicted for those of `tasks` that have a prediction, without its probabilities."""
+
+    def add_window(self, project: int, window: Window) -> None: ...
+    def windows(self, project: int) -> list[Window]:
+        """Every window published, oldest first."""
+
+    def current_window(self, project: int) -> Window | None: ...
+
+    def add_served(self, project: int, annotations: Sequence[Annotation]) -> None:
+        """Record that tasks were served and answered; the same annotation twice counts once."""
+
+    def drop_served(self, project: int, annotation_ids: Sequence[int]) -> None:
+        """Forget deleted annotations."""
+
+    def served(self, project: int) -> list[Annotation]:
+        """In the order in which they were served (created − lead time), without their regions."""
+
+    def next_number(self, project: int, key: str) -> int:
+        """1, 2, 3, …: never the same twice, whatever crashes."""
+
+    def put_value(self, project: int, key: str, value: float) -> None: ...
+    def value(self, project: int, key: str, default: float = 0.0) -> float: ...
+
+
+class Jobs(Protocol):
+    """Background work that survives a restart. At most one queued job per (kind, project)."""
+
+    def submit(self, kind: str, project: int, delay: float = 0.0) -> None:
+        """Ask for the work, at the earliest after `delay` seconds; asking again while it is queued changes nothing."""
+
+    def jobs(self, project: int | None = None) -> list[Job]:
+        """Newest first."""
+
+
+class Registry(Protocol):
+    """The model versions of each project."""
+
+    def save(self, project: int, card: ModelCard, weights: Path) -> None: ...
+    def cards(self, project: int) -> list[ModelCard]: ...
+    def weights(self, project: int, card: ModelCard) -> Path: ...
+    def serving(self, project: int) -> ModelCard | None: ...
+    def promote(self, project: int, version: ModelVersion) -> None: ...

@@ -1,0 +1,54 @@
+"""The grid of windows over a scene, and the map blocks that keep training and held-out ground apart."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Literal
+
+from groundlook.core.errors import InvalidInput
+from groundlook.core.geo import TileRef, WindowPx
+
+Split = Literal["train", "val", "margin"]
+"""`val` is held out for the gate; `margin` straddles both kinds of ground, so neither may use it."""
+
+
+def grid(width: int, height: int, size: int, overlap: int) -> Iterator[WindowPx]:
+    """Windows of `size` px, `overlap` px shared by neighbours, row by row. The last column and row are shifted
+    inward, so that every window is full; a scene smaller than a tile gives one window of its own size."""
+    if size < 1 or not 0 <= overlap < size:
+        raise InvalidInput(f"tile size {size} with overlap {overlap}: the overlap must be smaller than the tile")
+    for row in _starts(height, size, overlap):
+        for column in _starts(width, size, overlap):
+            yield column, row, min(size, width), min(size, height)
+
+
+def _starts(length: int, size: int, overlap: int) -> list[int]:
+    if length <= size:
+        return [0]
+    starts = list(range(0, length - size, size - overlap))
+    return [*starts, length - size]
+
+
+def spatial_split(tile: TileRef, block: float, share: float, seed: str) -> Split:
+    """Assign a tile by the map blocks it lies in, so that every date of a place shares a fold.
+
+    `block`: side of a block in units of the CRS. `share`: fraction of blocks held out. A tile whose blocks disagree
+    is `margin`. An image without georeference is a block of its own.
+    """
+    if tile.georef is None:
+        return _fold(seed, tile.source, 0, 0, share)
+    corners = tile.outline() / block
+    eps = 1e-6  # tiles that end exactly on a block's edge don't reach into the next block
+    (x0, y0), (x1, y1) = corners.min(axis=0) + eps, corners.max(axis=0) - eps
+    folds = {
+        _fold(seed, tile.georef.crs, i, j, share)
+        for i in range(int(x0 // 1), int(x1 // 1) + 1)
+        for j in range(int(y0 // 1), int(y1 // 1) + 1)
+    }
+    return folds.pop() if len(folds) == 1 else "margin"
+
+
+def _fold(seed: str, space: str, i: int, j: int, share: float) -> Split:
+    digest = hashlib.sha256(f"{seed}|{space}|{i}|{j}".encode()).digest()
+    return "val" if int.from_bytes(digest[:8], "big") < share * 2**64 else "train"

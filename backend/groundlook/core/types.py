@@ -1,0 +1,239 @@
+"""The values that flow through the loop. All frozen; see the table of words in DESIGN.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groundlook.core.geo import TileRef
+from groundlook.core.geometry import Shape
+from groundlook.core.tiling import Split
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One labelled thing in tile pixels. `score` is a model's confidence 0…1, None for a person's region.
+    `uid` is the id it has in Label Studio; `origin`: manual, prediction,
+    or prediction-changed, as Label Studio says."""
+
+    shape: Shape
+    label: str
+    score: float | None = None
+    uid: str = ""
+    origin: str = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A Label Studio task that shows one tile. `image` is the URL in its data; `tile` is None for foreign tasks."""
+
+    id: int
+    image: str
+    tile: TileRef | None = None
+    split: Split = "train"
+    labelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What one person said of one task. `created`: seconds since the epoch; `lead_time`: seconds spent.
+    No regions means "looked at, empty", unless `skipped`."""
+
+    id: int
+    task_id: int
+    regions: tuple[Region, ...]
+    author: str = ""
+    created: float = 0.0
+    lead_time: float = 0.0
+    skipped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A name and the first 12 hex digits of sha256 over (snapshot, code, weights)."""
+
+    name: str
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.digest}"
+
+    @classmethod
+    def parse(cls, text: str) -> ModelVersion:
+        """Inverse of `str`."""
+        name, _, digest = text.partition("@")
+        return cls(name, digest)
+
+
+UNTRAINED_VERSION = ModelVersion("untrained", "000000000000")
+"""What serves a project that has no model yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The regions of one task by one ModelVersion. No regions is a valid answer: "empty".
+
+    `proba`: float32 (M, C), independent class probabilities of every detection down to a low threshold, more than
+    there are regions, for scoring. `peak`: the highest class probability anywhere in the tile, 0…1.
+    `knows` is False for a model that has not learned yet: its answer is no answer, not "empty".
+    `size`: (width, height) in pixels of the tile, filled in by the loop.
+    """
+
+    version: ModelVersion
+    regions: tuple[Region, ...]
+    proba: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 1), dtype=np.float32))
+    peak: float = 0.0
+    knows: bool = True
+    size: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How worth labelling: higher = sooner, finite; None = unknown. `terms` says how it was put together."""
+
+    value: float | None
+    terms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The unlabelled tasks of a project with what is known of them, row by row.
+
+    `ids`: int64 (N,). `score`: float64 (N,), NaN = unknown. `embedding`: float32 (N, D).
+    `labelled`: float32 (M, D), the embeddings of the tasks that are done.
+    """
+
+    ids: NDArray[np.int64]
+    score: NDArray[np.float64]
+    embedding: NDArray[np.float32]
+    labelled: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class RankedTask:
+    """A task's place in a ranking (0 = first) and why it has it."""
+
+    task_id: int
+    rank: int
+    score: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The top of a ranking, as published to Label Studio's queue. `version` is `<model>@<hash>+w<number>`."""
+
+    number: int
+    model: ModelVersion
+    tasks: tuple[RankedTask, ...]
+    published: float = 0.0
+
+    @property
+    def version(self) -> str:
+        """What the predictions of this window carry, and `project.model_version` while it is served."""
+        return f"{self.model}+w{self.number}"
+
+    def place(self, task_id: int) -> float:
+        """A task's place in the queue as Label Studio's prediction score: lowest first, in [0, 1); 1 for a task
+        outside the window, so that it is served last."""
+        rank = next((t.rank for t in self.tasks if t.task_id == task_id), None)
+        return 1.0 if rank is None else rank / len(self.tasks)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One annotated tile of a snapshot."""
+
+    task: Task
+    regions: tuple[Region, ...]
+    annotation_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An immutable dataset made of annotations at one moment; `id` is the sha256 of its content."""
+
+    id: str
+    project: int
+    labels: tuple[str, ...]
+    examples: tuple[Example, ...]
+
+    def part(self, split: Split) -> tuple[Example, ...]:
+        """The examples of one fold."""
+        return tuple(e for e in self.examples if e.task.split == split)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a model version is and where it comes from. `arch` names the network, `labels` its classes in order,
+    `sha256` its weights file; `verdict` of the gate: promoted or refused; `metrics` are what it went by."""
+
+    version: ModelVersion
+    kind: str
+    arch: str
+    labels: tuple[str, ...]
+    sha256: str
+    snapshot: str = ""
+    parent: str = ""
+    verdict: str = ""
+    created: float = 0.0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelConfig:
+    """The part of a project's labelling config that we serve: one control on one image tag, and its labels.
+
+    `control` and `image` are the tags' names, `data_key` is where a task's data holds the image's URL.
+    `readable`: every control whose shapes we read from annotations, with its labels; the served one is among them.
+    """
+
+    control: str
+    control_type: str
+    image: str
+    data_key: str
+    labels: tuple[str, ...]
+    readable: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A connected Label Studio project. `settings` are the choices made at `connect` (weights, label map, …)."""
+
+    id: int
+    url: str
+    token: str = field(repr=False)
+    config: LabelConfig
+    title: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectState:
+    """What Label Studio says of a project now. `annotations` counts skipped ones too; `version` is the one whose
+    predictions make the queue; `config` is the label config of now."""
+
+    tasks: int
+    annotations: int
+    version: str
+    config: LabelConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A unit of background work. `state`: queued, running, done, failed (given up after many tries), replaced
+    (failed while the same work was queued again). `progress` 0…1."""
+
+    id: int
+    kind: str
+    project: int
+    state: str
+    progress: float = 0.0
+    message: str = ""
+    attempts: int = 0
+    created: float = 0.0
+    finished: float | None = None
