@@ -1,0 +1,1 @@
+"""From annotations to a promoted model: snapshot, train, gate, registry."""

@@ -1,0 +1,1 @@
+"""Probabilities → Score. NumPy in and out, one function per idea."""

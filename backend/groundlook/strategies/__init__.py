@@ -1,0 +1,1 @@
+"""Pool → Ranking: what to label next."""
