@@ -1,0 +1,26 @@
+"""The loop: sync → refresh → publish → learn. Ports only; every step may be killed and run again.
+
+`sync` looks at what Label Studio holds and asks for whatever is missing, so that a lost webhook, a crash or a second
+run changes nothing but the time it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from groundlook.core.ports import Progress
+from groundlook.loop.learn import learn
+from groundlook.loop.parts import Loop, LoopSettings
+from groundlook.loop.refresh import refresh
+from groundlook.loop.sync import sync
+
+__all__ = ["LANES", "Loop", "LoopSettings", "handlers"]
+
+LANES = {"sync": "fast", "refresh": "slow", "learn": "slow"}
+"""Every kind of job, and the lane it runs in: quick ones never wait behind training."""
+
+
+def handlers(loop: Loop) -> dict[str, Callable[[int, Progress], str]]:
+    """What the worker runs for each kind of job."""
+    return {"sync": partial(sync, loop), "refresh": partial(refresh, loop), "learn": partial(learn, loop)}

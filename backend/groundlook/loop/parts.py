@@ -1,0 +1,88 @@
+"""What the steps of the loop share: the ports they work through, and reading tiles."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from groundlook.core.errors import GroundlookError
+from groundlook.core.geo import Tile
+from groundlook.core.ports import Embedder, Images, Jobs, Labels, Models, Queue, Registry, Store, Strategy
+from groundlook.core.types import UNTRAINED_VERSION, ModelVersion, Prediction, Project, Score, Task
+
+log = logging.getLogger("groundlook.loop")
+
+BATCH = 8
+"""Tiles in memory at a time."""
+UNSEEN = (0, 0)
+"""The size of a prediction whose picture could not be read: a place in the queue, but no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSettings:
+    """`window`: how many tasks are published at once (and at least 10 per annotator). `refill_below`: the share of
+    the window that may be left before it is made anew. `retrain_every`: new annotations that start a training.
+    `held_out_every`: every n-th task of the queue is a held-out one. `debounce`: seconds that events are gathered."""
+
+    window: int = 30
+    refill_below: float = 0.5
+    retrain_every: int = 24
+    held_out_every: int = 4
+    debounce: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Everything the steps work through. `home` holds snapshots and training folders."""
+
+    labels: Labels
+    queue: Queue
+    images: Images
+    store: Store
+    jobs: Jobs
+    registry: Registry
+    models: Models
+    embedder: Embedder
+    strategy: Strategy
+    score: Callable[[Prediction], Score]
+    home: Path
+    settings: LoopSettings = LoopSettings()
+    clock: Callable[[], float] = time.time
+    publishing: threading.RLock = field(default_factory=threading.RLock)
+    """Held while a window is made, so that a refill and a refresh don't overtake each other."""
+
+
+def serving_version(loop: Loop, project_id: int) -> ModelVersion:
+    """The promoted version, or the untrained one."""
+    card = loop.registry.serving(project_id)
+    return UNTRAINED_VERSION if card is None else card.version
+
+
+def read_tiles(
+    loop: Loop, project: Project, tasks: Mapping[int, Task]
+) -> tuple[dict[int, Tile], dict[int, GroundlookError]]:
+    """The pictures of `tasks` under the same keys, and why the others can't be read."""
+    tiles: dict[int, Tile] = {}
+    broken: dict[int, GroundlookError] = {}
+    for key, task in tasks.items():
+        try:
+            tiles[key] = loop.images.read(project, task)
+        except GroundlookError as error:
+            log.warning("task %s of project %s: %s", task.id, project.id, error)
+            broken[key] = error
+    return tiles, broken
+
+
+def predict_tiles(
+    loop: Loop, project: Project, version: ModelVersion, tiles: Mapping[int, Tile]
+) -> dict[int, Prediction]:
+    """What `version` says of each tile, under the same keys."""
+    if not tiles:
+        return {}
+    found = loop.models.serving(project, version).predict(list(tiles.values()))
+    return {key: replace(p, size=tile.size) for (key, tile), p in zip(tiles.items(), found, strict=True)}

@@ -1,0 +1,44 @@
+"""Refresh: let the serving model look at every open task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from groundlook.core.ports import Progress
+from groundlook.core.types import ModelVersion, Prediction, Project, Score, Task
+from groundlook.loop.parts import BATCH, UNSEEN, Loop, predict_tiles, read_tiles, serving_version
+from groundlook.loop.publish import publish
+
+
+def refresh(loop: Loop, project_id: int, progress: Progress) -> str:
+    """Embed new tasks and predict the open ones that the serving model has not seen; then publish. Continues
+    where it stopped."""
+    project = loop.store.project(project_id)
+    version = serving_version(loop, project_id)
+    tasks = loop.labels.tasks(project)
+    embedded = loop.store.embeddings(project_id, loop.embedder.name)
+    scored = loop.store.scores(project_id, version)
+    seen = {t for t, score in scored.items() if "unreadable" not in score.terms}  # pictures may come back
+    todo = [t for t in tasks if t.id not in embedded or (not t.labelled and t.id not in seen)]
+    unreadable = 0
+    for at in range(0, len(todo), BATCH):
+        unreadable += _look_at(loop, project, version, todo[at : at + BATCH], set(embedded))
+        progress((at + BATCH) / len(todo), f"{min(at + BATCH, len(todo))} of {len(todo)} tasks by {version}")
+    loop.store.put_value(project_id, f"tasks seen by {version}", len(tasks))
+    note = f", {unreadable} unreadable" if unreadable else ""
+    return f"{len(todo)} tasks by {version}{note}; {publish(loop, project)}"
+
+
+def _look_at(loop: Loop, project: Project, version: ModelVersion, tasks: Sequence[Task], embedded: set[int]) -> int:
+    tiles, broken = read_tiles(loop, project, {t.id: t for t in tasks})
+    new = [t for t in tiles if t not in embedded]
+    if new:
+        vectors = loop.embedder.embed([tiles[t] for t in new])
+        loop.store.put_embeddings(project.id, loop.embedder.name, dict(zip(new, vectors, strict=True)))
+    rows: dict[int, tuple[Prediction, Score]] = {}
+    for task, prediction in predict_tiles(loop, project, version, tiles).items():
+        rows[task] = (prediction, loop.score(prediction))
+    for task in broken:
+        rows[task] = (Prediction(version, (), knows=False, size=UNSEEN), Score(None, {"unreadable": 1.0}))
+    loop.store.put_predictions(project.id, version, rows)
+    return len(broken)

@@ -1,0 +1,57 @@
+"""Sync: what does Label Studio hold that we have not acted on?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from groundlook.core.ports import Progress
+from groundlook.core.types import Project, Window
+from groundlook.loop.parts import Loop, serving_version
+from groundlook.loop.publish import publish
+
+
+def sync(loop: Loop, project_id: int, progress: Progress) -> str:
+    """Compare what we know with Label Studio; refill the window, and ask for a refresh or a training."""
+    project = loop.store.project(project_id)
+    state = loop.labels.state(project)
+    if state.config != project.config:
+        project = replace(project, config=state.config)
+        loop.store.put_project(project)
+    if state.annotations != len(loop.store.served(project_id)):
+        _recount(loop, project)
+    if state.tasks != loop.store.value(project_id, f"tasks seen by {serving_version(loop, project_id)}"):
+        _submit(loop, "refresh", project_id)
+    done = [a for a in loop.store.served(project_id) if not a.skipped]
+    every = int(project.settings.get("retrain_every") or loop.settings.retrain_every)
+    if len(done) - loop.store.value(project_id, "learned") >= every:
+        _submit(loop, "learn", project_id)
+    with loop.publishing:
+        window = loop.store.current_window(project_id)
+        if window is not None and (_served(loop, project) != window.version or _runs_dry(loop, project_id, window)):
+            return publish(loop, project)
+    return f"{len(done)} annotations, nothing to refill"
+
+
+def _submit(loop: Loop, kind: str, project_id: int) -> None:
+    """Ask for work unless it runs already: when it ends, sync looks again."""
+    if not any(j.kind == kind and j.state == "running" for j in loop.jobs.jobs(project_id)):
+        loop.jobs.submit(kind, project_id)
+
+
+def _served(loop: Loop, project: Project) -> str:
+    return loop.labels.state(project).version
+
+
+def _recount(loop: Loop, project: Project) -> None:
+    """Annotations that no event told us of, or that are gone."""
+    before = {a.id for a in loop.store.served(project.id)}
+    found = loop.labels.annotations(project)
+    loop.store.add_served(project.id, found)
+    gone = before - {a.id for a in found}  # never one that an event brought while we listed
+    loop.store.drop_served(project.id, sorted(gone))
+
+
+def _runs_dry(loop: Loop, project_id: int, window: Window) -> bool:
+    done = {a.task_id for a in loop.store.served(project_id)}
+    left = sum(t.task_id not in done for t in window.tasks)
+    return left < loop.settings.refill_below * len(window.tasks)
