@@ -1,0 +1,1 @@
+"""Background work: one job table that survives anything, run by huey."""

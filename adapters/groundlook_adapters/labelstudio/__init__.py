@@ -1,0 +1,1 @@
+"""Label Studio: its wire format, label configs, HTTP client, connection and queue."""

@@ -1,0 +1,162 @@
+"""Label Studio over HTTP: the SDK, with time limits, retries and our errors. A token goes to its own origin only."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import httpx
+
+from groundlook.core.errors import LabelStudioError, NotFound
+from groundlook.core.types import Annotation, Project, ProjectState, Task
+from groundlook_adapters.labelstudio.config import parse_config
+from groundlook_adapters.labelstudio.wire import decode_annotation
+
+log = logging.getLogger("groundlook.labelstudio")
+
+T = TypeVar("T")
+TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+IMPORT_TIMEOUT_S = 600.0
+RETRIES = 4
+PAGE = 500
+DecodeTask = Callable[[Mapping[str, Any], Project], Task]
+
+
+class LabelStudioClient:
+    """Implements `core.ports.Labels`. `decode_task`: a task's JSON → Task, given by the wiring, because
+    only the raster adapter knows what stands in `data.geo`."""
+
+    def __init__(self, decode_task: DecodeTask) -> None:
+        self._decode_task = decode_task
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._connections: list[httpx.Client] = []
+
+    # what the loop reads
+
+    def tasks(self, project: Project) -> list[Task]:
+        """See `core.ports.Labels`."""
+        return [self._decode_task(_plain(body), project) for body in self._list(project, fields="task_only")]
+
+    def annotations(self, project: Project) -> list[Annotation]:
+        """See `core.ports.Labels`."""
+        found = [
+            decode_annotation(_plain(item), int(body.id), project.config)
+            for body in self._list(project, fields="all", only_annotated=True)
+            for item in body.annotations or []
+        ]
+        return sorted(found, key=lambda a: (a.created, a.id))
+
+    def state(self, project: Project) -> ProjectState:
+        """See `core.ports.Labels`."""
+        body = self.get_project(project.url, project.token, project.id)
+        annotations = int(body.get("total_annotations_number") or 0) + int(body.get("skipped_annotations_number") or 0)
+        return ProjectState(
+            tasks=int(body.get("task_number") or 0),
+            annotations=annotations,
+            version=str(body.get("model_version") or ""),
+            config=parse_config(str(body.get("label_config") or "")),
+        )
+
+    def _list(self, project: Project, **options: Any) -> list[Any]:
+        sdk = self.sdk(project.url, project.token)
+        return self.call(lambda: list(sdk.tasks.list(project=project.id, page_size=PAGE, **options)))
+
+    def get_project(self, url: str, token: str, project: int) -> dict[str, Any]:
+        """A project as the API gives it. Raises NotFound."""
+        sdk = self.sdk(url, token)
+        try:
+            body: dict[str, Any] = _plain(self.call(lambda: sdk.projects.get(project)))
+            return body
+        except LabelStudioError as error:
+            if error.status == 404:
+                raise NotFound(f"project {project} does not exist at {url}, or the token may not see it") from None
+            raise
+
+    # what the loop writes
+
+    def import_tasks(self, project: Project, tasks: Sequence[Mapping[str, Any]]) -> int:
+        """Create tasks with the given `data`; returns how many were created. Not retried: it is not idempotent."""
+        sdk = self.sdk(project.url, project.token)
+        request = [{"data": dict(data)} for data in tasks]
+        options = {"timeout_in_seconds": int(IMPORT_TIMEOUT_S), "max_retries": 0}
+        reply = self.call(lambda: sdk.projects.import_tasks(project.id, request=request, request_options=options), 0)
+        return int(_plain(reply).get("task_count") or 0)
+
+    def import_predictions(self, project: Project, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Store predictions in one call; returns how many the server really kept."""
+        sdk = self.sdk(project.url, project.token)
+        options = {"timeout_in_seconds": int(IMPORT_TIMEOUT_S), "max_retries": 0}
+        reply = self.call(
+            lambda: sdk.projects.import_predictions(project.id, request=list(rows), request_options=options), 0
+        )
+        return int(_plain(reply).get("created") or 0)
+
+    def update_project(self, project: Project, **fields: Any) -> None:
+        """PATCH some fields of the project."""
+        sdk = self.sdk(project.url, project.token)
+        self.call(lambda: sdk.projects.update(project.id, **fields))
+
+    # how
+
+    def close(self) -> None:
+        """Drop all connections; the object must not be used afterwards."""
+        while self._connections:
+            self._connections.pop().close()
+
+    def sdk(self, url: str, token: str) -> Any:
+        """The SDK's client for one server and token (PAT or legacy: the SDK tells them apart)."""
+        key = (url.rstrip("/"), token)
+        if key not in self._clients:
+            from label_studio_sdk import LabelStudio  # slow to import
+
+            # No redirects: they could carry the token to another origin.
+            http = httpx.Client(timeout=TIMEOUT, follow_redirects=False, trust_env=False)
+            self._connections.append(http)
+            self._clients[key] = self.call(
+                lambda: LabelStudio(
+                    base_url=key[0], api_key=token, httpx_client=http, timeout=TIMEOUT.read, max_retries=0
+                ),
+                0,
+            )
+        return self._clients[key]
+
+    def headers(self, url: str, token: str) -> dict[str, str]:
+        """What authenticates a plain request to that server; a PAT is exchanged for a fresh access token."""
+        wrapper = self.sdk(url, token)._client_wrapper
+        headers: dict[str, str] = self.call(wrapper.get_headers)
+        return {"Authorization": headers["Authorization"]}
+
+    def call(self, work: Callable[[], T], retries: int = RETRIES) -> T:
+        """Run one API call; no answer and 5xx are tried again with backoff, then raised as LabelStudioError."""
+        for attempt in range(retries + 1):
+            try:
+                return work()
+            except httpx.HTTPError as error:
+                failure = LabelStudioError(f"Label Studio does not answer ({type(error).__name__}); is it running?")
+            except Exception as error:
+                if not hasattr(error, "status_code"):
+                    raise
+                status = error.status_code
+                failure = LabelStudioError(_explain(status, getattr(error, "body", error)), status)
+                if status is not None and status < 500 and status != 429:
+                    raise failure from None
+            if attempt < retries:
+                time.sleep(0.5 * 2**attempt)
+        raise failure from None
+
+
+def _explain(status: int | None, body: Any) -> str:
+    detail = body.get("detail", body) if isinstance(body, dict) else body
+    text = " ".join(str(detail).split())[:300]
+    if status == 401:
+        return f"Label Studio refused the token (401: {text}); pass a valid one with --token or GROUNDLOOK_TOKEN"
+    if status == 403:
+        return f"the token has no right to do this (403: {text}); use one of a user who may administer the project"
+    return f"Label Studio answered {status}: {text}"
+
+
+def _plain(value: Any) -> Any:
+    """The SDK's pydantic values as plain JSON values, unknown fields kept."""
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value

@@ -1,0 +1,1 @@
+"""Ways to publish an order to Label Studio's queue."""

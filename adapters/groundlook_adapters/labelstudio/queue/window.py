@@ -1,0 +1,40 @@
+"""The window queue: the top K of a ranking as predictions under a new model version (DESIGN.md, decision 2).
+
+Label Studio serves the lowest score among the predictions of `project.model_version` and honours locks. So importing
+K predictions and one PATCH re-orders a queue of any length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from groundlook.core.errors import LabelStudioError
+from groundlook.core.types import Prediction, Project, RankedTask, Window
+from groundlook_adapters.labelstudio.client import LabelStudioClient
+from groundlook_adapters.labelstudio.wire import encode_prediction
+
+SAMPLING = "Uncertainty sampling"
+
+
+class WindowQueue:
+    """Implements `core.ports.Queue`."""
+
+    def __init__(self, client: LabelStudioClient) -> None:
+        self._client = client
+
+    def publish(self, project: Project, window: Window, predictions: Mapping[int, Prediction]) -> None:
+        """See `core.ports.Queue`."""
+        rows = [_row(project, window, task, predictions[task.task_id]) for task in window.tasks]
+        created = self._client.import_predictions(project, rows)
+        if created != len(rows):
+            raise LabelStudioError(
+                f"Label Studio kept {created} of the {len(rows)} predictions of window {window.version}; "
+                "tasks were deleted meanwhile, or a region is not valid: the window is made again"
+            )
+        self._client.update_project(project, model_version=window.version)
+
+
+def _row(project: Project, window: Window, task: RankedTask, prediction: Prediction) -> dict[str, Any]:
+    body = encode_prediction(prediction, project.config, window.place(task.task_id), window.version)
+    return {"task": task.task_id, **body}

@@ -1,0 +1,1 @@
+"""Rasters in: scenes, tiles, pictures; rasterio lives here."""

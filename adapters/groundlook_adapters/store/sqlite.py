@@ -1,0 +1,259 @@
+"""The store in one SQLite file, shared by the service, the worker and the command line.
+
+WAL mode: readers never wait for a writer. Writes are small transactions, so that nobody waits long for another.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groundlook.core.codec import decode_region, encode_region
+from groundlook.core.errors import NotFound
+from groundlook.core.types import (
+    Annotation,
+    LabelConfig,
+    ModelVersion,
+    Prediction,
+    Project,
+    RankedTask,
+    Score,
+    Window,
+)
+
+_SCHEMA = """
+create table if not exists project (id integer primary key, body text not null, token text not null);
+create table if not exists scene (id text primary key, source text not null, render text not null);
+create table if not exists embedding (
+    project integer, task integer, embedder text, vector blob not null, primary key (project, embedder, task)
+) without rowid;
+create table if not exists prediction (
+    project integer, version text, task integer, score real, terms text not null, body text not null,
+    primary key (project, version, task)
+) without rowid;
+create table if not exists window (
+    project integer, number integer, model text not null, published real not null, tasks text not null,
+    primary key (project, number)
+);
+create table if not exists served (
+    project integer, annotation integer, task integer not null, author text not null, created real not null,
+    lead_time real not null, skipped integer not null, primary key (project, annotation)
+);
+create table if not exists value (project integer, key text, value real not null, primary key (project, key));
+"""
+_CHUNK = 256
+
+
+class SqliteStore:
+    """Implements `core.ports.Store`. `path` may be ":memory:" for a store that lives as long as the object."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = str(path)
+        # In memory this is the store, shared by all threads under the lock. Of a file it only keeps the log alive
+        # between operations, each of which opens its own connection: nobody closes one that another thread uses.
+        self._kept = self._open()
+        self._lock = threading.RLock()
+        with self._write() as db:
+            db.executescript(_SCHEMA)
+        if self._path != ":memory:":
+            Path(self._path).chmod(0o600)  # it holds tokens
+
+    def close(self) -> None:
+        """Let go of the file; the object must not be used afterwards."""
+        self._kept.close()
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, timeout=30.0, isolation_level=None, check_same_thread=False)
+        db.execute("pragma journal_mode=wal")
+        db.execute("pragma synchronous=normal")
+        return db
+
+    @contextmanager
+    def _db(self) -> Iterator[sqlite3.Connection]:
+        if self._path == ":memory:":
+            with self._lock:
+                yield self._kept
+        else:
+            with closing(self._open()) as db:
+                yield db
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        with self._db() as db:
+            db.execute("begin immediate")
+            try:
+                yield db
+            except BaseException:
+                db.execute("rollback")
+                raise
+            if db.in_transaction:
+                db.execute("commit")
+
+    def _rows(self, sql: str, *args: Any) -> list[Any]:
+        with self._db() as db:
+            return db.execute(sql, args).fetchall()
+
+    # projects and scenes
+
+    def put_project(self, project: Project) -> None:
+        body = {k: v for k, v in asdict(project).items() if k != "token"}
+        with self._write() as db:
+            db.execute("insert or replace into project values (?, ?, ?)", (project.id, json.dumps(body), project.token))
+
+    def project(self, project_id: int) -> Project:
+        rows = self._rows("select body, token from project where id = ?", project_id)
+        if not rows:
+            raise NotFound(
+                f"project {project_id} is not connected; run: groundlook connect --url … --project {project_id}"
+            )
+        return _project(*rows[0])
+
+    def projects(self) -> list[Project]:
+        return [_project(*row) for row in self._rows("select body, token from project order by id")]
+
+    def put_scene(self, scene_id: str, source: str, render: str) -> None:
+        with self._write() as db:
+            db.execute("insert or replace into scene values (?, ?, ?)", (scene_id, source, render))
+
+    def scene(self, scene_id: str) -> tuple[str, str]:
+        rows = self._rows("select source, render from scene where id = ?", scene_id)
+        if not rows:
+            raise NotFound(f"scene {scene_id} was never ingested here; run: groundlook ingest PATH --project N")
+        return str(rows[0][0]), str(rows[0][1])
+
+    def scenes(self) -> list[str]:
+        """The sources of all ingested scenes."""
+        return [str(row[0]) for row in self._rows("select source from scene order by source")]
+
+    # features and scores
+
+    def put_embeddings(self, project: int, embedder: str, vectors: Mapping[int, NDArray[np.float32]]) -> None:
+        rows = [(project, t, embedder, np.asarray(v, dtype="<f4").tobytes()) for t, v in vectors.items()]
+        self._insert("insert or replace into embedding values (?, ?, ?, ?)", rows)
+
+    def embeddings(self, project: int, embedder: str) -> dict[int, NDArray[np.float32]]:
+        rows = self._rows("select task, vector from embedding where project = ? and embedder = ?", project, embedder)
+        return {int(t): np.frombuffer(v, dtype="<f4") for t, v in rows}
+
+    def put_predictions(
+        self, project: int, version: ModelVersion, rows: Mapping[int, tuple[Prediction, Score]]
+    ) -> None:
+        encoded = [
+            (project, str(version), task, score.value, json.dumps(dict(score.terms)), _dump(prediction))
+            for task, (prediction, score) in rows.items()
+        ]
+        self._insert("insert or replace into prediction values (?, ?, ?, ?, ?, ?)", encoded)
+
+    def scores(self, project: int, version: ModelVersion) -> dict[int, Score]:
+        rows = self._rows(
+            "select task, score, terms from prediction where project = ? and version = ?", project, str(version)
+        )
+        return {int(t): Score(s, json.loads(terms)) for t, s, terms in rows}
+
+    def predictions(self, project: int, version: ModelVersion, tasks: Sequence[int]) -> dict[int, Prediction]:
+        found: dict[int, Prediction] = {}
+        for at in range(0, len(tasks), _CHUNK):
+            chunk = list(tasks[at : at + _CHUNK])
+            marks = ",".join("?" * len(chunk))
+            rows = self._rows(
+                f"select task, body from prediction where project = ? and version = ? and task in ({marks})",  # noqa: S608
+                project,
+                str(version),
+                *chunk,
+            )
+            found.update({int(t): _prediction(version, body) for t, body in rows})
+        return found
+
+    def _insert(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        for at in range(0, len(rows), _CHUNK):
+            with self._write() as db:
+                db.executemany(sql, rows[at : at + _CHUNK])
+
+    # the queue, planned and served
+
+    def add_window(self, project: int, window: Window) -> None:
+        tasks = json.dumps([[t.task_id, t.rank, t.score, t.reason] for t in window.tasks])
+        with self._write() as db:
+            db.execute(
+                "insert or replace into window values (?, ?, ?, ?, ?)",
+                (project, window.number, str(window.model), window.published, tasks),
+            )
+
+    def windows(self, project: int) -> list[Window]:
+        sql = "select number, model, published, tasks from window where project = ? order by number"
+        return [_window(*row) for row in self._rows(sql, project)]
+
+    def current_window(self, project: int) -> Window | None:
+        sql = "select number, model, published, tasks from window where project = ? order by number desc limit 1"
+        rows = self._rows(sql, project)
+        return _window(*rows[0]) if rows else None
+
+    def add_served(self, project: int, annotations: Sequence[Annotation]) -> None:
+        rows = [(project, a.id, a.task_id, a.author, a.created, a.lead_time, int(a.skipped)) for a in annotations]
+        self._insert("insert or replace into served values (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def drop_served(self, project: int, annotation_ids: Sequence[int]) -> None:
+        with self._write() as db:
+            db.executemany(
+                "delete from served where project = ? and annotation = ?", [(project, i) for i in annotation_ids]
+            )
+
+    def served(self, project: int) -> list[Annotation]:
+        sql = (
+            "select annotation, task, author, created, lead_time, skipped from served "
+            "where project = ? order by created - lead_time, annotation"
+        )
+        return [
+            Annotation(int(i), int(t), (), author, created, lead, bool(skipped))
+            for i, t, author, created, lead, skipped in self._rows(sql, project)
+        ]
+
+    # counters
+
+    def next_number(self, project: int, key: str) -> int:
+        with self._write() as db:
+            sql = (
+                "insert into value values (?, ?, 1) on conflict (project, key) do update set value = value + 1 "
+                "returning value"
+            )
+            return int(db.execute(sql, (project, key)).fetchone()[0])
+
+    def put_value(self, project: int, key: str, value: float) -> None:
+        with self._write() as db:
+            db.execute("insert or replace into value values (?, ?, ?)", (project, key, value))
+
+    def value(self, project: int, key: str, default: float = 0.0) -> float:
+        rows = self._rows("select value from value where project = ? and key = ?", project, key)
+        return float(rows[0][0]) if rows else default
+
+
+def _dump(prediction: Prediction) -> str:
+    regions = [encode_region(r) for r in prediction.regions]
+    return json.dumps({"regions": regions, "size": prediction.size, "peak": prediction.peak, "knows": prediction.knows})
+
+
+def _prediction(version: ModelVersion, text: str) -> Prediction:
+    body = json.loads(text)
+    regions = tuple(decode_region(r) for r in body["regions"])
+    return Prediction(version, regions, peak=body["peak"], knows=body["knows"], size=tuple(body["size"]))
+
+
+def _project(body: str, token: str) -> Project:
+    fields = json.loads(body)
+    config = fields.pop("config")
+    labels, readable = tuple(config.pop("labels")), tuple((n, tuple(ls)) for n, ls in config.pop("readable"))
+    return Project(**fields, token=token, config=LabelConfig(**config, labels=labels, readable=readable))
+
+
+def _window(number: int, model: str, published: float, tasks: str) -> Window:
+    ranked = tuple(RankedTask(t, rank, score, reason) for t, rank, score, reason in json.loads(tasks))
+    return Window(number, ModelVersion.parse(model), ranked, published)

@@ -1,0 +1,1 @@
+"""Regions out to GIS files; pyogrio and pyproj live here."""
