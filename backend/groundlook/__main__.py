@@ -1,0 +1,5 @@
+"""`python -m groundlook` is the command line."""
+
+from groundlook.service.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""The running product: settings, wiring, the HTTP service, the worker and the command line."""

@@ -1,0 +1,86 @@
+"""queue, jobs, models, retrain: the loop at work."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict
+
+import typer
+
+from groundlook.service.cli.data import JSON, PROJECT
+from groundlook.service.settings import read_settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command(epilog="Example: groundlook queue --project 1 --json")(queue)
+    app.command(epilog="Example: groundlook jobs --project 1 --watch")(jobs)
+    app.command(epilog="Example: groundlook models --project 1")(models)
+
+
+def queue(project: int = PROJECT, as_json: bool = JSON) -> None:
+    """Planned against served order, each task with its reason."""
+    from groundlook.loop.audit import audit, order_tau
+    from groundlook.service.wiring import wire
+
+    wired = wire(read_settings(os.environ))
+    wired.store.project(project)
+    rows = audit(wired.loop, project)
+    window = wired.store.current_window(project)
+    tau = order_tau(rows)
+    if as_json:
+        body = {"project": project, "window": window.version if window else None, "order_tau": tau}
+        typer.echo(json.dumps({**body, "tasks": [asdict(r) for r in rows]}))
+        return
+    typer.echo(f"window {window.version if window else 'none yet'}; served against planned: tau {tau:.3f}")
+    for row in rows:
+        planned = "-" if row.planned is None else str(row.planned)
+        served = "open" if row.served is None else f"served {row.served}"
+        typer.echo(f"task {row.task_id:>7}  planned {planned:>4}  {served:<12} {row.reason}")
+
+
+def jobs(
+    project: int = typer.Option(None, "--project", "-p", help="Id of the Label Studio project; by default all."),
+    watch: bool = typer.Option(False, help="Show again every second until nothing runs."),
+    as_json: bool = JSON,
+) -> None:
+    """Background work: what runs, how far it is, what failed."""
+    from groundlook.service.wiring import wire
+
+    wired = wire(read_settings(os.environ))
+    while True:
+        found = wired.jobs.jobs(project)[:20]
+        if as_json:
+            typer.echo(json.dumps([asdict(j) for j in found]))
+        else:
+            for job in found:
+                typer.echo(
+                    f"{job.id:>6} {job.kind:<8} project {job.project} {job.state:<8} {job.progress:4.0%} {job.message}"
+                )
+        if not watch or not any(j.state in ("queued", "running") for j in found):
+            return
+        time.sleep(1.0)
+        if not as_json:
+            typer.echo("")
+
+
+def models(project: int = PROJECT, as_json: bool = JSON) -> None:
+    """The model versions of a project, which one serves, and what the gate said of each."""
+    from groundlook.service.wiring import wire
+
+    wired = wire(read_settings(os.environ))
+    wired.store.project(project)
+    cards, serving = wired.registry.cards(project), wired.registry.serving(project)
+    if as_json:
+        body = [{**asdict(c), "version": str(c.version), "serving": c == serving} for c in cards]
+        typer.echo(json.dumps({"project": project, "models": body}))
+        return
+    if not cards:
+        typer.echo("no model yet: the first is trained from the first annotations")
+    for card in cards:
+        mark = "*" if card == serving else " "
+        typer.echo(
+            f"{mark} {card.version}  {card.verdict:<9} mAP50 {card.metrics.get('map50', float('nan')):.3f}  {card.arch}"
+        )

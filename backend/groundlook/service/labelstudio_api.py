@@ -1,0 +1,185 @@
+"""The routes that Label Studio calls: /health /setup /predict /webhook /versions (facts: label-studio)."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import anyio
+from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Request
+from fastapi.security import HTTPBasic, HTTPBasicCredentials
+
+from groundlook import __version__
+from groundlook.core.errors import GroundlookError, InvalidInput
+from groundlook.core.types import Annotation, LabelConfig, ModelVersion, Prediction, Project, Task
+from groundlook.loop import Loop
+from groundlook.loop.answer import answer, served_version
+from groundlook.service.metrics import ERRORS, EVENTS, PREDICT_SECONDS, PREDICTIONS
+
+log = logging.getLogger("groundlook.service")
+
+_BASIC = HTTPBasic(auto_error=False)
+PARALLEL_PREDICTS = 4
+OTHER_EVENTS = {"TASKS_DELETED", "ANNOTATION_UPDATED", "PROJECT_UPDATED"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """How JSON becomes core values and back; given by the wiring, because the wire format is an adapter's."""
+
+    task: Callable[[Mapping[str, Any], Project], Task]
+    prediction: Callable[[Prediction, LabelConfig, float, str], dict[str, Any]]
+    annotation: Callable[[Mapping[str, Any], int], Annotation]
+    config: Callable[[str], LabelConfig]
+
+
+def labelstudio_router(loop: Loop, wire: Wire, login: tuple[str, str] | None) -> APIRouter:
+    """The routes; all but /health ask for the HTTP Basic `login`, if there is one."""
+    router = APIRouter()
+    private = APIRouter(dependencies=[Depends(_guard(login))])
+    limiter = anyio.CapacityLimiter(PARALLEL_PREDICTS)
+
+    @router.get("/health")
+    @router.get("/")
+    async def health() -> dict[str, str]:
+        return {"status": "UP", "model_class": "Groundlook", "version": __version__}
+
+    @private.post("/setup")
+    async def setup(request: Request) -> dict[str, str]:
+        body = await _json(request)
+        project = loop.store.project(_project_id(body))
+        if isinstance(body.get("schema"), str):
+            wire.config(body["schema"])  # a config we can't serve: Label Studio shows the error to the admin
+        return {"model_version": served_version(loop, project.id)[0]}
+
+    @private.post("/predict")
+    async def predict(request: Request) -> dict[str, Any]:
+        body = await _json(request)
+        project = loop.store.project(_project_id(body))
+        tasks = body.get("tasks")
+        if not isinstance(tasks, list):
+            raise InvalidInput("the body has no list `tasks`; send what Label Studio sends to /predict")
+        with PREDICT_SECONDS.time():
+            return await anyio.to_thread.run_sync(_predict, loop, wire, project, tasks, limiter=limiter)
+
+    @private.post("/webhook")
+    async def webhook(request: Request, later: BackgroundTasks) -> dict[str, str]:
+        body = await _json(request)
+        action = body.get("action")
+        if not isinstance(action, str):
+            raise InvalidInput("the body has no `action`; point Label Studio's webhook here")
+        project = loop.store.project(_project_id(body))
+        EVENTS.labels(action=action if action.isupper() and len(action) < 40 else "other").inc()
+        later.add_task(_handle, loop, wire, project, action, body)  # after the answer: Submit waits for it
+        return {"status": "queued"}
+
+    @private.get("/versions")
+    async def versions(request: Request) -> dict[str, list[str]]:
+        body = await _json(request, optional=True)
+        projects = [_project_id(body)] if "project" in body else [p.id for p in loop.store.projects()]
+        kept = [str(c.version) for p in projects for c in loop.registry.cards(p)]
+        served = [served_version(loop, p)[0] for p in projects]
+        return {"versions": list(dict.fromkeys([*served, *reversed(kept)]))}
+
+    router.include_router(private)
+    return router
+
+
+def _guard(login: tuple[str, str] | None) -> Callable[..., None]:
+    def check(given: Annotated[HTTPBasicCredentials | None, Depends(_BASIC)]) -> None:
+        if login is None:
+            return
+        right = given is not None and all(
+            secrets.compare_digest(a.encode(), b.encode())
+            for a, b in zip((given.username, given.password), login, strict=True)
+        )
+        if not right:
+            detail = "wrong or missing login; run groundlook connect again with this service's GROUNDLOOK_USER"
+            raise HTTPException(401, detail, {"WWW-Authenticate": "Basic"})
+
+    return check
+
+
+def _predict(loop: Loop, wire: Wire, project: Project, bodies: list[Any]) -> dict[str, Any]:
+    """N tasks in, N results out, all of one version. A task that can't be read gets an empty list, which Label
+    Studio stores as no prediction, and a line in `errors`; a request for it alone fails with that line."""
+    version, model = served_version(loop, project.id)
+    window = loop.store.current_window(project.id)
+    outcomes = _answers(loop, wire, project, model, bodies)
+    results: list[Any] = []
+    errors: list[dict[str, Any]] = []
+    for (task, outcome), body in zip(outcomes, bodies, strict=True):
+        if isinstance(outcome, GroundlookError):
+            ERRORS.labels(kind=type(outcome).__name__).inc()
+            errors.append({"task": body.get("id") if isinstance(body, dict) else None, "error": str(outcome)})
+            results.append([])
+        else:
+            place = 1.0 if window is None or task is None else window.place(task.id)
+            results.append(wire.prediction(outcome, project.config, place, version))
+            PREDICTIONS.inc()
+    if len(bodies) == 1 and errors:
+        raise next(o for _, o in outcomes if isinstance(o, GroundlookError))
+    return {"results": results, "model_version": version, **({"errors": errors} if errors else {})}
+
+
+def _answers(
+    loop: Loop, wire: Wire, project: Project, version: ModelVersion, bodies: list[Any]
+) -> list[tuple[Task | None, Prediction | GroundlookError]]:
+    decoded: list[Task | GroundlookError] = []
+    for body in bodies:
+        try:
+            if not isinstance(body, dict):
+                raise InvalidInput(f"a task is not an object: {str(body)[:80]!r}")
+            decoded.append(wire.task(body, project))
+        except GroundlookError as error:
+            decoded.append(error)
+    answers = iter(answer(loop, project, version, [t for t in decoded if isinstance(t, Task)]))
+    return [(t, next(answers)) if isinstance(t, Task) else (None, t) for t in decoded]
+
+
+def _handle(loop: Loop, wire: Wire, project: Project, action: str, body: dict[str, Any]) -> None:
+    """What an event means. Whatever is lost here, the next reconcile finds."""
+    try:
+        if action == "START_TRAINING":
+            loop.jobs.submit("learn", project.id)
+            return
+        if action == "ANNOTATION_CREATED":
+            loop.store.add_served(project.id, [wire.annotation(body["annotation"], int(body["task"]["id"]))])
+        elif action == "ANNOTATIONS_DELETED":
+            loop.store.drop_served(project.id, [int(a["id"]) for a in body.get("annotations", [])])
+        elif action == "TASKS_CREATED":
+            loop.jobs.submit("refresh", project.id, loop.settings.debounce)
+            return
+        elif action not in OTHER_EVENTS:
+            return
+        loop.jobs.submit("sync", project.id, loop.settings.debounce)
+    except (GroundlookError, KeyError, TypeError, ValueError) as error:
+        log.warning("event %s of project %s is not understood: %r", action, project.id, error)
+        loop.jobs.submit("sync", project.id, loop.settings.debounce)
+
+
+async def _json(request: Request, optional: bool = False) -> dict[str, Any]:
+    raw = await request.body()
+    if optional and not raw.strip():
+        return {}
+    try:
+        body = await request.json()
+    except (ValueError, RecursionError):
+        raise HTTPException(400, "the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise HTTPException(400, "the body is not a JSON object")
+    return body
+
+
+def _project_id(body: Mapping[str, Any]) -> int:
+    """From "7.1795166970", 7 or {"id": 7}, as Label Studio's calls and webhooks send it."""
+    value = body.get("project")
+    if isinstance(value, Mapping):
+        value = value.get("id")
+    try:
+        return int(str(value).partition(".")[0])
+    except ValueError:
+        raise InvalidInput(f"project {str(value)[:40]!r} is not a project of Label Studio") from None

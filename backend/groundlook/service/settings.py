@@ -1,0 +1,89 @@
+"""Settings: environment variables with the prefix GROUNDLOOK_, cast when they are read, named in every error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from groundlook.core.errors import InvalidInput
+
+PREFIX = "GROUNDLOOK_"
+
+
+def _home() -> Path:
+    return Path(platformdirs.user_data_dir("groundlook"))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an admin can choose. Each is read from GROUNDLOOK_<NAME IN CAPITALS>."""
+
+    home: Path
+    """Where everything we keep lies: the store, job queue, models, snapshots."""
+    url: str = "http://127.0.0.1:9090"
+    """Where Label Studio and browsers reach the service; stands in tile URLs."""
+    roots: tuple[Path, ...] = ()
+    """Folders that rasters may be read from, separated by the system's path separator. Unset: the working folder."""
+    image_hosts: tuple[str, ...] = ()
+    """Further hosts, separated by commas, that task images may be fetched from; Label Studio's own always may."""
+    user: str = ""
+    """HTTP Basic for Label Studio's calls; with `password`. Empty: no login is asked for."""
+    password: str = ""
+    max_body_mb: float = 200.0
+    """Larger request bodies are refused."""
+    window: int = 30
+    retrain_every: int = 24
+    held_out_every: int = 4
+    debounce: float = 1.0
+    reconcile: float = 60.0
+    """Seconds between looks at Label Studio for events that never arrived."""
+    arch: str = "yolov5n.yaml"
+    """The network that a project trains when it was connected without weights."""
+    epochs: int = 0
+    """Epochs of each training; 0 lets the size of the dataset decide."""
+
+    @property
+    def login(self) -> tuple[str, str] | None:
+        """(user, password), None where no login is asked for."""
+        return (self.user, self.password) if self.user else None
+
+
+def _paths(text: str) -> tuple[Path, ...]:
+    return tuple(Path(p).expanduser().resolve() for p in text.split(os.pathsep) if p)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(w.strip() for w in text.split(",") if w.strip())
+
+
+_CASTS: dict[str, Callable[[str], Any]] = {
+    "home": lambda text: Path(text).expanduser().resolve(),
+    "url": lambda text: text.rstrip("/"),
+    "roots": _paths,
+    "image_hosts": _words,
+    "max_body_mb": float,
+    "window": int,
+    "retrain_every": int,
+    "held_out_every": int,
+    "debounce": float,
+    "reconcile": float,
+    "epochs": int,
+}
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Settings out of `environ`. Raises InvalidInput that names the variable and its value."""
+    chosen: dict[str, Any] = {"home": _home(), "roots": (Path.cwd().resolve(),)}
+    for field in fields(Settings):
+        name = PREFIX + field.name.upper()
+        if environ.get(name):
+            try:
+                chosen[field.name] = _CASTS.get(field.name, str)(environ[name])
+            except ValueError:
+                raise InvalidInput(f"{name}={environ[name]!r} is not a {field.type}; correct it or unset it") from None
+    return Settings(**chosen)

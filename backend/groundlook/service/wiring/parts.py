@@ -1,0 +1,172 @@
+"""The parts of the running product, joined."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from fastapi import FastAPI
+
+from groundlook.core.errors import InvalidInput
+from groundlook.core.geo import Tile, WindowPx
+from groundlook.core.types import Annotation, Project, Task
+from groundlook.learning.registry import FileRegistry
+from groundlook.loop import LANES, Loop, LoopSettings
+from groundlook.models.thumbnail import Thumbnail
+from groundlook.scoring.detection import score_detection
+from groundlook.service.app import create_app
+from groundlook.service.labelstudio_api import Wire
+from groundlook.service.settings import Settings
+from groundlook.service.shelf import ModelShelf
+from groundlook.service.tiles_api import tiles_router
+from groundlook.strategies.blend import UncertainThenSpread
+from groundlook_adapters.jobs.embedded import EmbeddedJobs
+from groundlook_adapters.labelstudio.client import LabelStudioClient
+from groundlook_adapters.labelstudio.config import parse_config
+from groundlook_adapters.labelstudio.images import HttpImages
+from groundlook_adapters.labelstudio.queue.window import WindowQueue
+from groundlook_adapters.labelstudio.wire import decode_annotation, encode_prediction, encode_region
+from groundlook_adapters.rasters.geotile import tile_ref
+from groundlook_adapters.rasters.read import read_rgb
+from groundlook_adapters.rasters.render import encode
+from groundlook_adapters.rasters.signing import verify
+from groundlook_adapters.store.sqlite import SqliteStore
+
+__all__ = ["TaskImages", "Wired", "decode_task", "encode_region", "web_app", "wire"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """Everything a command needs, ready to use."""
+
+    settings: Settings
+    client: LabelStudioClient
+    store: SqliteStore
+    jobs: EmbeddedJobs
+    registry: FileRegistry
+    loop: Loop
+    images: TaskImages
+    key: bytes
+
+    def __enter__(self) -> Wired:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop connections and close files; nothing may be used afterwards."""
+        self.client.close()
+        self.images.close()
+        self.jobs.close()
+        self.store.close()
+
+
+def wire(settings: Settings) -> Wired:
+    """Open the home (made when missing) and join the parts. Reads and writes files under `settings.home` only."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    client = LabelStudioClient(decode_task)
+    store = SqliteStore(settings.home / "store.db")
+    jobs = EmbeddedJobs(settings.home / "jobs.db", LANES)
+    registry = FileRegistry(settings.home / "models")
+    images = TaskImages(settings, client)
+    loop = Loop(
+        labels=client,
+        queue=WindowQueue(client),
+        images=images,
+        store=store,
+        jobs=jobs,
+        registry=registry,
+        models=ModelShelf(registry, settings.arch, settings.epochs),
+        embedder=Thumbnail(),
+        strategy=UncertainThenSpread(head=2 * settings.window),
+        score=score_detection,
+        home=settings.home,
+        settings=LoopSettings(
+            window=settings.window,
+            retrain_every=settings.retrain_every,
+            held_out_every=settings.held_out_every,
+            debounce=settings.debounce,
+        ),
+    )
+    return Wired(settings, client, store, jobs, registry, loop, images, _signing_key(settings.home / "tiles.key"))
+
+
+def web_app(wired: Wired) -> FastAPI:
+    """The HTTP service over `wired`."""
+    roots = wired.settings.roots
+
+    def render(scene_id: str, window: WindowPx, fmt: str) -> bytes:
+        source, spec = wired.store.scene(scene_id)
+        return encode(read_rgb(source, window, spec, roots), fmt)
+
+    def check(scene_id: str, window: WindowPx, fmt: str, signature: str) -> bool:
+        return verify(wired.key, scene_id, window, fmt, signature)
+
+    contract = Wire(decode_task, encode_prediction, _event_annotation, parse_config)
+    limit = int(wired.settings.max_body_mb * 1_000_000)
+    tiles = tiles_router(render, check)
+    return create_app(wired.loop, contract, tiles, wired.settings.login, limit, _warm)
+
+
+def decode_task(body: Mapping[str, Any], project: Project) -> Task:
+    """A task's JSON → Task. Its data is hostile: what is wrong with it is an InvalidInput that names the field."""
+    data = body.get("data")
+    if not isinstance(data, Mapping):
+        raise InvalidInput(f"task {body.get('id')!r} has no data; import it again")
+    image = data.get(project.config.data_key)
+    tile = tile_ref(data)
+    split = data.get("split")
+    return Task(
+        id=int(body["id"]) if isinstance(body.get("id"), int) else 0,
+        image=image if isinstance(image, str) else "",
+        tile=tile,
+        split=split if split in ("train", "val", "margin") else "train",
+        labelled=bool(body.get("is_labeled")),
+    )
+
+
+class TaskImages:
+    """Implements `core.ports.Images`: our tiles from the raster itself, foreign tasks by their URL."""
+
+    def __init__(self, settings: Settings, client: LabelStudioClient) -> None:
+        self._roots = settings.roots
+        self._http = HttpImages(settings.image_hosts, lambda project: client.headers(project.url, project.token))
+
+    def close(self) -> None:
+        """Drop connections."""
+        self._http.close()
+
+    def read(self, project: Project, task: Task) -> Tile:
+        """See `core.ports.Images`."""
+        if task.tile is not None:
+            tile = task.tile
+            return Tile(read_rgb(tile.source, tile.window, tile.render, self._roots), tile)
+        return Tile(self._http.read(project, task.image))
+
+
+def _event_annotation(body: Mapping[str, Any], task_id: int) -> Annotation:
+    return decode_annotation(body, task_id, None)
+
+
+def _warm() -> None:
+    label = '<RectangleLabels name="l" toName="i"><Label value="a"/></RectangleLabels>'
+    parse_config(f'<View><Image name="i" value="$i"/>{label}</View>')
+
+
+def _signing_key(path: Path) -> bytes:
+    """The key of tile URLs: made once, readable by its owner only."""
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        return path.read_bytes()
+    with os.fdopen(handle, "wb") as file:
+        file.write(secrets.token_bytes(32))
+    return path.read_bytes()
