@@ -1,0 +1,131 @@
+"""What every store must do, run against each: in memory and in a file."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from groundlook.core.errors import NotFound
+from groundlook.core.geometry import Box, Polygon
+from groundlook.core.ports import Store
+from groundlook.core.types import (
+    Annotation,
+    LabelConfig,
+    ModelVersion,
+    Prediction,
+    Project,
+    RankedTask,
+    Region,
+    Score,
+    Window,
+)
+from groundlook_adapters.store.sqlite import SqliteStore
+
+V1, V2 = ModelVersion("yolo", "aa"), ModelVersion("yolo", "bb")
+CONFIG = LabelConfig("label", "RectangleLabels", "image", "image", ("A",), (("label", ("A",)),))
+PROJECT = Project(7, "http://127.0.0.1:8080", "secret", CONFIG, "Trees", {"arch": "yolov5n.yaml"})
+
+
+@pytest.fixture(params=["memory", "file"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    made = SqliteStore(":memory:" if request.param == "memory" else tmp_path / "store.db")
+    yield made
+    made.close()
+
+
+def test_a_project_comes_back_whole(store: Store) -> None:
+    store.put_project(PROJECT)
+    assert store.project(7) == PROJECT
+    assert store.projects() == [PROJECT]
+    assert "secret" not in repr(store.project(7))
+
+
+def test_an_unknown_project_or_scene_says_what_to_run(store: Store) -> None:
+    with pytest.raises(NotFound, match="project 8 is not connected; run: groundlook connect"):
+        store.project(8)
+    with pytest.raises(NotFound, match="scene abc was never ingested here"):
+        store.scene("abc")
+
+
+def test_scores_keep_unknown_apart_from_zero(store: Store) -> None:
+    prediction = Prediction(V1, (), size=(4, 4))
+    store.put_predictions(1, V1, {1: (prediction, Score(None)), 2: (prediction, Score(0.0, {"empty": 0.0}))})
+    assert store.scores(1, V1) == {1: Score(None, {}), 2: Score(0.0, {"empty": 0.0})}
+    assert store.scores(1, V2) == {}
+    assert store.scores(2, V1) == {}
+
+
+def test_predictions_keep_their_regions(store: Store) -> None:
+    regions = (Region(Box(1, 2, 3, 4, 5), "A", 0.5, "u", "prediction"), Region(Polygon(((0, 0), (1, 0), (1, 1))), "A"))
+    prediction = Prediction(V1, regions, peak=0.4, size=(64, 32))
+    store.put_predictions(1, V1, {t: (prediction, Score(0.1)) for t in range(600)})
+    found = store.predictions(1, V1, range(700))
+    assert len(found) == 600
+    back = found[599]
+    assert (back.regions, back.peak, back.size, back.knows) == (regions, 0.4, (64, 32), True)
+
+
+def test_embeddings_keep_every_bit(store: Store) -> None:
+    vectors = {t: np.random.default_rng(t).normal(size=96).astype(np.float32) for t in range(300)}
+    store.put_embeddings(1, "thumb", vectors)
+    back = store.embeddings(1, "thumb")
+    assert back.keys() == vectors.keys()
+    assert all(np.array_equal(back[t], vectors[t]) for t in vectors)
+    assert store.embeddings(1, "other") == {}
+
+
+def test_windows_and_numbers(store: Store) -> None:
+    assert store.current_window(1) is None
+    numbers = [store.next_number(1, "window") for _ in range(3)]
+    assert numbers == [1, 2, 3]
+    tasks = (RankedTask(5, 0, 0.5, "unsure"), RankedTask(6, 1, None, "held out"))
+    for number in numbers:
+        store.add_window(1, Window(number, V1, tasks, 10.0 * number))
+    assert [w.number for w in store.windows(1)] == numbers
+    current = store.current_window(1)
+    assert current == Window(3, V1, tasks, 30.0)
+    assert current is not None
+    assert (current.version, current.place(5), current.place(6), current.place(99)) == ("yolo@aa+w3", 0.0, 0.5, 1.0)
+
+
+def test_served_is_in_order_of_service_and_counts_once(store: Store) -> None:
+    late = Annotation(1, 10, (), "ann", created=100.0, lead_time=50.0)
+    early = Annotation(2, 11, (), "bob", created=90.0, lead_time=1.0, skipped=True)
+    store.add_served(1, [early, late])
+    store.add_served(1, [late])
+    assert store.served(1) == [late, early]  # late was served at 50, early at 89
+    store.drop_served(1, [1, 999])
+    assert store.served(1) == [early]
+
+
+def test_values_have_defaults(store: Store) -> None:
+    assert store.value(1, "learned", -1.0) == -1.0
+    store.put_value(1, "learned", 24)
+    assert store.value(1, "learned") == 24
+
+
+def test_numbers_are_never_given_twice_to_threads(store: Store) -> None:
+    taken: list[int] = []
+
+    def take() -> None:
+        taken.extend(store.next_number(1, "window") for _ in range(25))
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == list(range(1, 201))
+
+
+def test_a_file_is_shared_by_two_processes_worth_of_stores(tmp_path: Path) -> None:
+    one, two = SqliteStore(tmp_path / "s.db"), SqliteStore(tmp_path / "s.db")
+    one.put_project(PROJECT)
+    assert two.project(7) == PROJECT
+    assert (tmp_path / "s.db").stat().st_mode & 0o077 == 0, "it holds tokens"
+    one.close()
+    two.close()
