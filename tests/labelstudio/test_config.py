@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from groundlook.core.errors import InvalidConfig
+from groundlook.core.types import Control
 from groundlook_adapters.labelstudio.config import parse_config
 
 BOXES = '<RectangleLabels name="label" toName="image"><Label value="House"/><Label value="Tree"/></RectangleLabels>'
@@ -15,14 +16,14 @@ def test_the_served_control_and_its_image() -> None:
     config = parse_config(f"<View>{IMAGE}{BOXES}</View>")
     assert (config.control, config.image, config.data_key) == ("label", "image", "picture")
     assert config.labels == ("House", "Tree")
-    assert config.readable == (("label", ("House", "Tree")),)
+    assert config.controls == (Control("label", "RectangleLabels", ("House", "Tree")),)
 
 
 def test_polygons_beside_boxes_are_read_too() -> None:
     polygons = '<PolygonLabels name="outline" toName="image"><Label value="Field"/></PolygonLabels>'
     config = parse_config(f"<View>{polygons}{IMAGE}{BOXES}<Choices name='c' toName='image'/></View>")
     assert config.control == "label"
-    assert dict(config.readable) == {"label": ("House", "Tree"), "outline": ("Field",)}
+    assert {c.name: c.labels for c in config.controls} == {"label": ("House", "Tree"), "outline": ("Field",)}
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ import rasterio
 from rasterio import Affine
 
 from groundlook import __version__
-from groundlook.core.types import LabelConfig, ModelCard, Project
+from groundlook.core.types import LabelConfig, ModelCard, Project, SceneRow
 from groundlook.demo.studio import free_port
 from groundlook.learning.registry import file_sha256, version_of
 from groundlook.service.finding import Finding, fine, look
@@ -143,9 +143,9 @@ def test_missing_roots(environ: dict[str, str], tmp_path: Path) -> None:
 
 def test_scenes_that_are_gone_or_outside(environ: dict[str, str], wired: Wired, tmp_path: Path) -> None:
     inside, outside = _raster(tmp_path / "rasters" / "a.tif"), _raster(tmp_path / "b.tif")
-    wired.store.put_scene("a", str(inside), "")
+    wired.store.put_scene(SceneRow("a", str(inside), "", "", 1, 1))
     assert _found(environ)["scenes"].ok == "ok"
-    wired.store.put_scene("b", str(outside), "")
+    wired.store.put_scene(SceneRow("b", str(outside), "", "", 1, 1))
     found = _found(environ)["scenes"]
     assert found.ok == "fail"
     assert found.says.startswith("1 of 2 scenes")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from groundlook.core.errors import InvalidConfig
-from groundlook.core.types import LabelConfig
+from groundlook.core.types import Control, LabelConfig
 
 SERVED = ("RectangleLabels",)
 """The controls that get predictions, in order of preference."""
@@ -33,10 +33,12 @@ def parse_config(xml: str) -> LabelConfig:
             image = next((images[name] for name in control.to_name if name in images), None)
             if control.tag == tag and image is not None and control.labels:
                 data_key = str(image.value).removeprefix("$")
-                readable = tuple(
-                    (c.name, tuple(c.labels)) for c in controls if c.tag in READ and image.name in c.to_name
+                read = tuple(
+                    Control(c.name, c.tag, tuple(c.labels))
+                    for c in controls
+                    if c.tag in READ and image.name in c.to_name
                 )
-                return LabelConfig(control.name, tag, image.name, data_key, tuple(control.labels), readable)
+                return LabelConfig(control.name, tag, image.name, data_key, tuple(control.labels), read)
     found = ", ".join(sorted({str(c.tag) for c in controls})) or "none"
     raise InvalidConfig(
         f"the label config has no {' or '.join(SERVED)} with labels on an image (found: {found}); "

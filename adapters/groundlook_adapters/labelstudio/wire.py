@@ -36,9 +36,11 @@ def encode_region(region: Region, config: LabelConfig, size: tuple[int, int]) ->
             "height": shape.height / height * 100,
             "rotation": shape.rotation,
         }
-    else:
+    elif isinstance(shape, Polygon):
         kind = POLYGON
         value = {"points": [[x / width * 100, y / height * 100] for x, y in shape.points], "closed": True}
+    else:
+        raise InvalidInput(f"{type(shape).__name__} has no control here")
     item: dict[str, Any] = {
         "type": kind,
         "from_name": config.control,
@@ -60,7 +62,7 @@ def decode_regions(result: Sequence[Mapping[str, Any]], config: LabelConfig) -> 
     """A `result` → regions in pixels. Controls and shapes that we don't read are left out. A label that the config
     no longer has stays: it is exported, and not learned. A region that can't be understood is left out and logged,
     so that one broken region never stops the loop."""
-    readable = dict(config.readable)
+    readable = {c.name: c.labels for c in config.controls}
     found = []
     for item in result:
         if item.get("type") in _TYPES and item.get("from_name") in readable:

@@ -10,29 +10,39 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from groundlook.core.codec import decode_region, encode_region
+from groundlook.core.codec import decode_region, decode_shape, encode_region, encode_shape
 from groundlook.core.errors import NotFound
 from groundlook.core.types import (
     Annotation,
+    Control,
     LabelConfig,
     ModelVersion,
+    Original,
     Prediction,
     Project,
     RankedTask,
+    SceneRow,
     Score,
     Window,
 )
 
 _SCHEMA = """
 create table if not exists project (id integer primary key, body text not null, token text not null);
-create table if not exists scene (id text primary key, source text not null, render text not null);
+create table if not exists scene (
+    id text primary key, source text not null, etag text not null, render text not null,
+    width integer not null, height integer not null
+);
+create table if not exists original (
+    project integer, uid text, geometry blob not null, crs text not null, shape text not null, source text not null,
+    primary key (project, uid)
+) without rowid;
 create table if not exists embedding (
     project integer, task integer, embedder text, vector blob not null, primary key (project, embedder, task)
 ) without rowid;
@@ -120,19 +130,36 @@ class SqliteStore:
     def projects(self) -> list[Project]:
         return [_project(*row) for row in self._rows("select body, token from project order by id")]
 
-    def put_scene(self, scene_id: str, source: str, render: str) -> None:
+    def put_scene(self, scene: SceneRow) -> None:
         with self._write() as db:
-            db.execute("insert or replace into scene values (?, ?, ?)", (scene_id, source, render))
+            db.execute("insert or replace into scene values (?, ?, ?, ?, ?, ?)", astuple(scene))
 
-    def scene(self, scene_id: str) -> tuple[str, str]:
-        rows = self._rows("select source, render from scene where id = ?", scene_id)
+    def scene(self, scene_id: str) -> SceneRow:
+        rows = self._rows("select * from scene where id = ?", scene_id)
         if not rows:
             raise NotFound(f"scene {scene_id} was never ingested here; run: groundlook ingest PATH --project N")
-        return str(rows[0][0]), str(rows[0][1])
+        return SceneRow(*rows[0])
 
-    def scenes(self) -> list[str]:
-        """The sources of all ingested scenes."""
-        return [str(row[0]) for row in self._rows("select source from scene order by source")]
+    def scenes(self) -> list[SceneRow]:
+        return [SceneRow(*row) for row in self._rows("select * from scene order by source")]
+
+    # vector features that came in
+
+    def put_originals(self, project: int, rows: Mapping[str, Original]) -> None:
+        self._insert(
+            "insert or replace into original values (?, ?, ?, ?, ?, ?)",
+            [(project, u, o.geometry, o.crs, json.dumps(encode_shape(o.shape)), o.source) for u, o in rows.items()],
+        )
+
+    def originals(self, project: int, uids: Sequence[str]) -> dict[str, Original]:
+        found = {}
+        for at in range(0, len(uids), _CHUNK):
+            part = uids[at : at + _CHUNK]
+            marks = ",".join("?" * len(part))
+            sql = f"select uid, geometry, crs, shape, source from original where project = ? and uid in ({marks})"  # noqa: S608
+            for uid, geometry, crs, shape, source in self._rows(sql, project, *part):
+                found[str(uid)] = Original(geometry, crs, decode_shape(json.loads(shape)), source)
+        return found
 
     # features and scores
 
@@ -250,8 +277,9 @@ def _prediction(version: ModelVersion, text: str) -> Prediction:
 def _project(body: str, token: str) -> Project:
     fields = json.loads(body)
     config = fields.pop("config")
-    labels, readable = tuple(config.pop("labels")), tuple((n, tuple(ls)) for n, ls in config.pop("readable"))
-    return Project(**fields, token=token, config=LabelConfig(**config, labels=labels, readable=readable))
+    labels = tuple(config.pop("labels"))
+    controls = tuple(Control(c["name"], c["type"], tuple(c["labels"])) for c in config.pop("controls"))
+    return Project(**fields, token=token, config=LabelConfig(**config, labels=labels, controls=controls))
 
 
 def _window(number: int, model: str, published: float, tasks: str) -> Window:

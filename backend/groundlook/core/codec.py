@@ -5,25 +5,56 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from groundlook.core.geo import GeoRef, TileRef
-from groundlook.core.geometry import Box, Polygon, Shape
+from groundlook.core.geometry import Box, Ellipse, Point, Polygon, Shape, WholeTile
+from groundlook.core.mask import Mask
 from groundlook.core.types import Region
 
 
 def encode_region(region: Region) -> dict[str, Any]:
     """Region → JSON value; the inverse of `decode_region`."""
-    shape = region.shape
-    body: dict[str, Any] = {"label": region.label, "score": region.score, "uid": region.uid, "origin": region.origin}
-    if isinstance(shape, Box):
-        return {**body, "box": [shape.x, shape.y, shape.width, shape.height, shape.rotation]}
-    return {**body, "polygon": [list(p) for p in shape.points]}
+    body = {"label": region.label, "score": region.score, "uid": region.uid, "origin": region.origin}
+    return {**body, **encode_shape(region.shape)}
 
 
 def decode_region(body: Mapping[str, Any]) -> Region:
     """JSON value → Region."""
-    shape: Shape
-    shape = Box(*body["box"]) if "box" in body else Polygon(tuple((float(x), float(y)) for x, y in body["polygon"]))
-    return Region(shape, body["label"], body["score"], body["uid"], body["origin"])
+    return Region(decode_shape(body), body["label"], body["score"], body["uid"], body["origin"])
+
+
+def encode_shape(shape: Shape) -> dict[str, Any]:
+    """Shape → JSON object of one key, its kind; the inverse of `decode_shape`."""
+    match shape:
+        case Box():
+            return {"box": [shape.x, shape.y, shape.width, shape.height, shape.rotation]}
+        case Polygon():
+            return {"polygon": [list(p) for p in shape.points]}
+        case Ellipse():
+            return {"ellipse": [shape.x, shape.y, shape.rx, shape.ry, shape.rotation]}
+        case Point():
+            return {"point": [shape.x, shape.y]}
+        case Mask():
+            return {"mask": [shape.width, shape.height, shape.runs.reshape(-1).tolist()]}
+        case WholeTile():
+            return {"whole": True}
+
+
+def decode_shape(body: Mapping[str, Any]) -> Shape:
+    """JSON object → Shape; keys that are none of a shape's are passed over."""
+    if "box" in body:
+        return Box(*body["box"])
+    if "polygon" in body:
+        return Polygon(tuple((float(x), float(y)) for x, y in body["polygon"]))
+    if "ellipse" in body:
+        return Ellipse(*body["ellipse"])
+    if "point" in body:
+        return Point(*body["point"])
+    if "mask" in body:
+        width, height, runs = body["mask"]
+        return Mask(width, height, np.array(runs, dtype=np.int64).reshape(-1, 2))
+    return WholeTile()
 
 
 def encode_tile(tile: TileRef | None) -> dict[str, Any] | None:

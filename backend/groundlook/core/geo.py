@@ -70,8 +70,10 @@ class TileRef:
 
     @property
     def uid(self) -> str:
-        """Sha256 of source, etag, window and render: the same tile is the same uid on every machine."""
-        parts: list[Any] = [self.source, self.etag, list(self.window), self.render]
+        """Sha256 of source, etag, window, georeference and render: the same tile is the same uid on every machine,
+        and a scene that is placed anew has new tiles."""
+        placed = None if self.georef is None else [self.georef.crs, list(self.georef.transform)]
+        parts: list[Any] = [self.source, self.etag, list(self.window), placed, self.render]
         return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
 
     @property

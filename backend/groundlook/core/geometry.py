@@ -1,4 +1,4 @@
-"""Shapes in tile pixels: boxes (also turned ones), polygons, overlap."""
+"""Shapes in tile pixels: boxes (also turned ones), polygons, ellipses, points, whole tiles; overlap."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundlook.core.geo import Points
+from groundlook.core.mask import Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +42,58 @@ class Polygon:
         return np.array(self.points, dtype=np.float64).reshape(-1, 2)
 
 
-Shape = Box | Polygon
+@dataclass(frozen=True, slots=True)
+class Ellipse:
+    """Centre (x, y) and radii in pixels, turned by `rotation` degrees clockwise about the centre, in pixel space."""
+
+    x: float
+    y: float
+    rx: float
+    ry: float
+    rotation: float = 0.0
+
+    def corners(self) -> Points:
+        """(72, 2): points on the outline, clockwise on screen; the ends of both axes are among them."""
+        along = np.linspace(0, 2 * np.pi, 72, endpoint=False)
+        u, v = self.rx * np.cos(along), self.ry * np.sin(along)
+        t = np.radians(self.rotation)
+        return np.stack([self.x + u * np.cos(t) - v * np.sin(t), self.y + u * np.sin(t) + v * np.cos(t)], axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A keypoint in pixels."""
+
+    x: float
+    y: float
+
+    def corners(self) -> Points:
+        """(1, 2)."""
+        return np.array([[self.x, self.y]], dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class WholeTile:
+    """What is said of a tile as a whole: a class, not a place in it."""
+
+    def corners(self) -> Points:
+        """(0, 2)."""
+        return np.zeros((0, 2), dtype=np.float64)
+
+
+Shape = Box | Polygon | Ellipse | Point | Mask | WholeTile
+
+
+def has_area(shape: Shape) -> bool:
+    """Whether a shape covers ground: points and classes of whole tiles don't."""
+    return not isinstance(shape, Point | WholeTile)
 
 
 def envelope(shape: Shape) -> tuple[float, float, float, float]:
-    """The upright box around a shape: (x0, y0, x1, y1) in pixels."""
+    """The upright box around a shape: (x0, y0, x1, y1) in pixels. A WholeTile and an empty Mask have none: zeros."""
     corners = shape.corners()
+    if len(corners) == 0:
+        return 0.0, 0.0, 0.0, 0.0
     (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
     return float(x0), float(y0), float(x1), float(y1)
 

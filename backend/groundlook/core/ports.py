@@ -15,12 +15,14 @@ from groundlook.core.types import (
     Job,
     ModelCard,
     ModelVersion,
+    Original,
     Pool,
     Prediction,
     Project,
     ProjectState,
     RankedTask,
     Region,
+    SceneRow,
     Score,
     Task,
     Window,
@@ -132,9 +134,17 @@ class Store(Protocol):
     def put_predictions(
         self, project: int, version: ModelVersion, rows: Mapping[int, tuple[Prediction, Score]]
     ) -> None: ...
-    def put_scene(self, scene_id: str, source: str, render: str) -> None: ...
-    def scene(self, scene_id: str) -> tuple[str, str]:
-        """(source, render) of an ingested scene. Raises NotFound."""
+    def put_scene(self, scene: SceneRow) -> None: ...
+    def scene(self, scene_id: str) -> SceneRow:
+        """Raises NotFound, naming `groundlook ingest`."""
+
+    def scenes(self) -> list[SceneRow]: ...
+
+    def put_originals(self, project: int, rows: Mapping[str, Original]) -> None:
+        """`rows`: by the uid of the region that was sent."""
+
+    def originals(self, project: int, uids: Sequence[str]) -> dict[str, Original]:
+        """Those of `uids` that came from vector data."""
 
     def scores(self, project: int, version: ModelVersion) -> dict[int, Score]:
         """Task id → Score of that model version."""

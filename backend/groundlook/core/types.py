@@ -185,11 +185,21 @@ class ModelCard:
 
 
 @dataclass(frozen=True, slots=True)
+class Control:
+    """One control tag of a label config. `type`: its tag, "PolygonLabels"; `labels` in the config's order."""
+
+    name: str
+    type: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LabelConfig:
     """The part of a project's labelling config that we serve: one control on one image tag, and its labels.
 
     `control` and `image` are the tags' names, `data_key` is where a task's data holds the image's URL.
-    `readable`: every control whose shapes we read from annotations, with its labels; the served one is among them.
+    `controls`: every control on that image whose regions we read and write, in the config's order; the served one is
+    among them.
     """
 
     control: str
@@ -197,7 +207,31 @@ class LabelConfig:
     image: str
     data_key: str
     labels: tuple[str, ...]
-    readable: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    controls: tuple[Control, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SceneRow:
+    """What is kept of an ingested scene, to show it again. `etag`: the file's at ingest; `width`, `height`: px."""
+
+    id: str
+    source: str
+    etag: str
+    render: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A vector feature behind one region that was sent as pre-annotation. `geometry`: WKB in `crs`, x first, not
+    clipped. `shape`: what was sent, in tile pixels: a region that comes back like this was not edited. `source`:
+    where it comes from, "buildings.gpkg:houses/12"; the pieces of one feature in several tiles share it."""
+
+    geometry: bytes
+    crs: str
+    shape: Shape
+    source: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,10 +110,10 @@ def _cut(region: Region, size: tuple[int, int]) -> Region | None:
 
 
 def _sides(shape: Shape) -> tuple[float, float]:
-    if isinstance(shape, Polygon):
-        x0, y0, x1, y1 = envelope(shape)
-        return x1 - x0, y1 - y0
-    return shape.width, shape.height
+    if isinstance(shape, Box):
+        return shape.width, shape.height
+    x0, y0, x1, y1 = envelope(shape)
+    return x1 - x0, y1 - y0
 
 
 def shifted(shape: Shape, dx: float, dy: float) -> Shape:

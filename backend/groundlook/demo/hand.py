@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from groundlook.core.errors import InvalidInput
 from groundlook.core.geometry import Box, Polygon, Shape
 from groundlook.core.types import Region
 
@@ -43,6 +44,8 @@ def _unsteady(shape: Shape, rng: np.random.Generator, jitter: float, size: tuple
         points = shape.corners() + rng.uniform(-jitter, jitter, (len(shape.points), 2)) / np.sqrt(2)
         points = np.clip(points, 0, size)
         return Polygon(tuple((float(x), float(y)) for x, y in points))
+    if not isinstance(shape, Box):
+        raise InvalidInput(f"the demo's people draw boxes and polygons, no {type(shape).__name__}")
     if shape.rotation:
         return _unsteady_turned(shape, rng, jitter)
     low = np.array([shape.x, shape.y]) + rng.uniform(-jitter, jitter, 2)

@@ -11,7 +11,7 @@ import typer
 from groundlook import __version__
 from groundlook.core.errors import GroundlookError
 from groundlook.core.process import yield_cores
-from groundlook.service.cli import bench, data, demo, doctor, loop, server
+from groundlook.service.cli import bench, connect, demo, doctor, export, ingest, loop, server
 
 app = typer.Typer(
     name="groundlook",
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (server, data, loop, demo, doctor, bench):
+for group in (server, connect, ingest, export, loop, demo, doctor, bench):
     group.register(app)
 
 

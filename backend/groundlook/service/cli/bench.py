@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from groundlook.service.cli.data import JSON
+from groundlook.service.cli.shared import JSON
 
 _HEAD = ("case", "ours", "peer", "unit", "ratio", "goal", "")
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import typer
 
-from groundlook.service.cli.data import JSON, TOKEN, URL
+from groundlook.service.cli.shared import JSON, TOKEN, URL
 from groundlook.service.finding import Finding
 
 _MARKS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red"), "skip": ("-   ", None)}

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import typer
 
-from groundlook.service.cli.data import JSON, PROJECT
+from groundlook.service.cli.shared import JSON, PROJECT
 from groundlook.service.settings import read_settings
 
 

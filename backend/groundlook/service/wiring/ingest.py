@@ -9,7 +9,7 @@ from typing import Any
 from groundlook.core.errors import GroundlookError
 from groundlook.core.geo import TileRef
 from groundlook.core.tiling import spatial_split
-from groundlook.core.types import Project
+from groundlook.core.types import Project, SceneRow
 from groundlook.service.wiring.parts import Wired
 from groundlook_adapters.rasters.geotile import task_data
 from groundlook_adapters.rasters.ingest import scan, tiles
@@ -80,7 +80,8 @@ def _rows(
     report.scenes += 1
     report.empty += empty
     report.known += len(found) - len(new)
-    wired.store.put_scene(scene.id, scene.source, scene.render.text())
+    row = SceneRow(scene.id, scene.source, scene.etag, scene.render.text(), scene.width, scene.height)
+    wired.store.put_scene(row)
     block = _block(wired, project.id, scene, options)
     return [_data(wired, project, tile, block, options, report) for tile in new]
 

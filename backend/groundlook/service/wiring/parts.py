@@ -104,8 +104,8 @@ def web_app(wired: Wired) -> FastAPI:
     roots = wired.settings.roots
 
     def render(scene_id: str, window: WindowPx, fmt: str) -> bytes:
-        source, spec = wired.store.scene(scene_id)
-        return encode(read_rgb(source, window, spec, roots), fmt)
+        scene = wired.store.scene(scene_id)
+        return encode(read_rgb(scene.source, window, scene.render, roots), fmt)
 
     def check(scene_id: str, window: WindowPx, fmt: str, signature: str) -> bool:
         return verify(wired.key, scene_id, window, fmt, signature)

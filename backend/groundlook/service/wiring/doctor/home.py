@@ -58,7 +58,7 @@ def roots(wired: Wired) -> Finding:
 
 def scenes(wired: Wired) -> Finding:
     """Whether every ingested scene can still be read, where it may be read."""
-    sources = sorted(set(wired.store.scenes()))
+    sources = sorted({scene.source for scene in wired.store.scenes()})
     if not sources:
         return skip("no raster was ingested yet")
     bad = [why for why in (_unreadable(s, wired.settings.roots) for s in sources) if why]
