@@ -37,6 +37,8 @@ create unique index if not exists one_queued on job (kind, project) where state 
 _COLUMNS = "id, kind, project, state, progress, message, attempts, created, finished"
 MAX_ATTEMPTS = 12
 MAX_BACKOFF = 60.0
+GRACE = 1.5
+"""Seconds that running jobs have to end when the worker ends."""
 
 Handler = Callable[[int, Progress], str]
 """Called with the project and a progress callback; returns the closing message."""
@@ -106,8 +108,7 @@ class EmbeddedJobs:
             try:
                 yield
             finally:
-                for consumer in consumers:
-                    consumer.stop(graceful=True)
+                _stop(consumers)
 
     def _recover(self) -> None:
         for huey in self._hueys.values():
@@ -184,6 +185,15 @@ def _only_worker(lock: Path, wait: float) -> Iterator[None]:
                     raise Busy(f"another worker runs the jobs of {lock.parent}; stop it or use another home") from None
                 time.sleep(0.1)
         yield
+
+
+def _stop(consumers: list[Any]) -> None:
+    """Take no more work; what is nearly done may end, what is not is run again by the next worker."""
+    for consumer in consumers:
+        consumer.stop(graceful=False)
+    end = time.monotonic() + GRACE
+    for thread in [thread for consumer in consumers for _, thread in consumer.worker_threads]:
+        thread.join(max(end - time.monotonic(), 0.0))
 
 
 def _consumer(huey: Any) -> Any:

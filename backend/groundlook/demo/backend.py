@@ -108,9 +108,10 @@ class Backend:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        for member in family:
-            if member.is_running():
-                member.kill()
+        _, left = psutil.wait_procs(family, timeout=5)
+        for member in left:
+            member.kill()
+        psutil.wait_procs(left)
 
     def run(self, *words: str) -> dict[str, Any]:
         """One `groundlook …  --json` command in the service's environment; its answer. Raises GroundlookError."""
