@@ -11,12 +11,14 @@ import pytest
 from groundlook.core.errors import InvalidWeights, NotFound
 from groundlook.core.geo import GeoRef, TileRef
 from groundlook.core.geometry import Box, Polygon
-from groundlook.core.types import Annotation, LabelConfig, ModelCard, ModelVersion, Project, Region, Task
+from groundlook.core.types import Annotation, Control, LabelConfig, ModelCard, ModelVersion, Project, Region, Task
 from groundlook.learning.gate import judge
 from groundlook.learning.registry import FileRegistry, file_sha256, version_of
 from groundlook.learning.snapshot import load_snapshot, make_snapshot, save_snapshot
 
-CONFIG = LabelConfig("label", "RectangleLabels", "image", "image", ("A", "B"), (("label", ("A", "B")),))
+CONFIG = LabelConfig(
+    "label", "RectangleLabels", "image", "image", ("A", "B"), (Control("label", "RectangleLabels", ("A", "B")),)
+)
 PROJECT = Project(1, "http://127.0.0.1", "t", CONFIG)
 TILE = TileRef("/data/a.tif", "e1", (0, 0, 64, 64), GeoRef("EPSG:32631", (0.2, 0, 5e5, 0, -0.2, 5e6)), "s", None, "{}")
 TASKS = [Task(1, "u1", TILE, "train"), Task(2, "u2", None, "val"), Task(3, "u3", TILE, "margin"), Task(4, "u4", TILE)]

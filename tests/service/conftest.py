@@ -15,14 +15,16 @@ import numpy as np
 import pytest
 import rasterio
 
-from groundlook.core.types import LabelConfig, Project
+from groundlook.core.types import Control, LabelConfig, Project
 from groundlook.service.settings import Settings
 from groundlook.service.wiring import Wired, web_app, wire
 from groundlook_adapters.rasters.geotile import task_data
 from groundlook_adapters.rasters.ingest import scan, tiles
 from groundlook_adapters.rasters.read import Scene
 
-CONFIG = LabelConfig("label", "RectangleLabels", "image", "image", ("House",), (("label", ("House",)),))
+CONFIG = LabelConfig(
+    "label", "RectangleLabels", "image", "image", ("House",), (Control("label", "RectangleLabels", ("House",)),)
+)
 XML = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
     '<Label value="House"/></RectangleLabels></View>'

@@ -22,7 +22,7 @@ import rasterio
 from rasterio import Affine
 
 from groundlook import __version__
-from groundlook.core.types import LabelConfig, ModelCard, Project, SceneRow
+from groundlook.core.types import Control, LabelConfig, ModelCard, Project, SceneRow
 from groundlook.demo.studio import free_port
 from groundlook.learning.registry import file_sha256, version_of
 from groundlook.service.finding import Finding, fine, look
@@ -31,7 +31,9 @@ from groundlook.service.wiring.doctor import examine
 from groundlook.service.wiring.doctor import home as home_checks
 from groundlook.service.wiring.parts import Wired, wire
 
-CONFIG = LabelConfig("label", "RectangleLabels", "image", "image", ("Building",), (("label", ("Building",)),))
+CONFIG = LabelConfig(
+    "label", "RectangleLabels", "image", "image", ("Building",), (Control("label", "RectangleLabels", ("Building",)),)
+)
 
 
 @pytest.fixture

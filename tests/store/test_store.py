@@ -14,6 +14,7 @@ from groundlook.core.geometry import Box, Polygon
 from groundlook.core.ports import Store
 from groundlook.core.types import (
     Annotation,
+    Control,
     LabelConfig,
     ModelVersion,
     Prediction,
@@ -26,7 +27,9 @@ from groundlook.core.types import (
 from groundlook_adapters.store.sqlite import SqliteStore
 
 V1, V2 = ModelVersion("yolo", "aa"), ModelVersion("yolo", "bb")
-CONFIG = LabelConfig("label", "RectangleLabels", "image", "image", ("A",), (("label", ("A",)),))
+CONFIG = LabelConfig(
+    "label", "RectangleLabels", "image", "image", ("A",), (Control("label", "RectangleLabels", ("A",)),)
+)
 PROJECT = Project(7, "http://127.0.0.1:8080", "secret", CONFIG, "Trees", {"arch": "yolov5n.yaml"})
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from groundlook.core.errors import InvalidConfig
 from groundlook.core.types import Control, LabelConfig
 
-SERVED = ("RectangleLabels",)
-"""The controls that get predictions, in order of preference."""
-READ = ("RectangleLabels", "PolygonLabels")
-"""The controls whose shapes are read from annotations, for training and export."""
+SERVED = ("RectangleLabels", "PolygonLabels", "BrushLabels", "EllipseLabels", "KeyPointLabels", "Choices")
+"""The controls that get predictions, in order of preference, and whose regions are read for training and export."""
 MAX_CONFIG_BYTES = 1_000_000
 
 
 def parse_config(xml: str) -> LabelConfig:
-    """The control that we serve. Raises InvalidConfig that says what is missing."""
+    """The control that we serve, and all that we read. Raises InvalidConfig that says what is missing."""
     if len(xml.encode()) > MAX_CONFIG_BYTES:
         raise InvalidConfig(f"the label config is over {MAX_CONFIG_BYTES} bytes")
     if "<!" in xml.replace("<!--", ""):
@@ -31,16 +31,21 @@ def parse_config(xml: str) -> LabelConfig:
     for tag in SERVED:
         for control in controls:
             image = next((images[name] for name in control.to_name if name in images), None)
-            if control.tag == tag and image is not None and control.labels:
-                data_key = str(image.value).removeprefix("$")
+            if control.tag == tag and image is not None and control.labels and _of_the_image(control):
                 read = tuple(
-                    Control(c.name, c.tag, tuple(c.labels))
+                    Control(c.name, c.tag, tuple(c.labels or ()))
                     for c in controls
-                    if c.tag in READ and image.name in c.to_name
+                    if c.tag in SERVED and image.name in c.to_name and _of_the_image(c)
                 )
+                data_key = str(image.value).removeprefix("$")
                 return LabelConfig(control.name, tag, image.name, data_key, tuple(control.labels), read)
     found = ", ".join(sorted({str(c.tag) for c in controls})) or "none"
     raise InvalidConfig(
-        f"the label config has no {' or '.join(SERVED)} with labels on an image (found: {found}); "
+        f"the label config has no {', '.join(SERVED[:-1])} or {SERVED[-1]} with labels on an image (found: {found}); "
         f'add <RectangleLabels name="label" toName="{next(iter(images))}"><Label value="…"/></RectangleLabels>'
     )
+
+
+def _of_the_image(control: Any) -> bool:
+    """Whether it says something of the image: choices asked for each region say something of that region only."""
+    return control.tag != "Choices" or (bool(control.labels) and control.attr.get("perRegion", "").lower() != "true")

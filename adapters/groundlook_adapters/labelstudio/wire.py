@@ -1,129 +1,172 @@
-"""Label Studio's JSON ↔ core. Percent lives in this file only.
-
-Rectangles: x, y, width, height in percent of the image's own width and height, `rotation` in degrees clockwise about
-the saved corner in pixel space (facts: measured against the browser's own corners).
-"""
+"""Label Studio's JSON ↔ core: results, predictions, annotations. What a region's `value` says is read in `values`."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from groundlook.core.errors import InvalidInput
-from groundlook.core.geometry import Box, Polygon, Shape
-from groundlook.core.types import Annotation, LabelConfig, Prediction, Region
+from groundlook.core.geometry import Box, Ellipse, Point, Polygon, Shape, WholeTile
+from groundlook.core.mask import Mask
+from groundlook.core.types import Annotation, Control, LabelConfig, Prediction, Region
+from groundlook_adapters.labelstudio.values import SHAPES, decode_value, encode_value, refused
 
 log = logging.getLogger("groundlook.labelstudio")
 
-RECTANGLE, POLYGON = "rectanglelabels", "polygonlabels"
-_TYPES = {"rectanglelabels", "rectangle", "polygonlabels", "polygon"}
+CHOICES = "choices"
+TAGS: dict[type[Shape], str] = {
+    Box: "RectangleLabels",
+    Polygon: "PolygonLabels",
+    Ellipse: "EllipseLabels",
+    Point: "KeyPointLabels",
+    Mask: "BrushLabels",
+    WholeTile: "Choices",
+}
+"""The control that takes a shape."""
 
 
-def encode_region(region: Region, config: LabelConfig, size: tuple[int, int]) -> dict[str, Any]:
-    """Region → one item of a `result`. `size`: (width, height) of the image in pixels."""
-    width, height = size
+# out
+
+
+def encode_region(region: Region, config: LabelConfig, size: tuple[int, int], meta: str = "") -> dict[str, Any]:
+    """Region → one item of a `result`. `size`: (width, height) of the image in pixels. `meta`: a note on the region,
+    shown in the editor. A box goes to a polygon control where there is none for boxes. Raises InvalidInput where no
+    control takes the shape."""
     shape = region.shape
-    value: dict[str, Any]
-    if isinstance(shape, Box):
-        kind = RECTANGLE
-        value = {
-            "x": shape.x / width * 100,
-            "y": shape.y / height * 100,
-            "width": shape.width / width * 100,
-            "height": shape.height / height * 100,
-            "rotation": shape.rotation,
-        }
-    elif isinstance(shape, Polygon):
-        kind = POLYGON
-        value = {"points": [[x / width * 100, y / height * 100] for x, y in shape.points], "closed": True}
+    control = control_for(config, region)
+    if control.type == "PolygonLabels" and isinstance(shape, Box):
+        shape = Polygon(tuple((float(x), float(y)) for x, y in shape.corners()))
+    kind = control.type.lower()
+    item: dict[str, Any] = {"type": kind, "from_name": control.name, "to_name": config.image, "origin": region.origin}
+    if isinstance(shape, WholeTile):
+        item["value"] = {CHOICES: [region.label]}
     else:
-        raise InvalidInput(f"{type(shape).__name__} has no control here")
-    item: dict[str, Any] = {
-        "type": kind,
-        "from_name": config.control,
-        "to_name": config.image,
-        "original_width": width,
-        "original_height": height,
-        "image_rotation": 0,
-        "origin": region.origin,
-        "value": {**value, kind: [region.label]},
-    }
+        item |= {"original_width": size[0], "original_height": size[1], "image_rotation": 0}
+        item["value"] = {**encode_value(shape, size), kind: [region.label]}
     if region.uid:
         item["id"] = region.uid
     if region.score is not None:
         item["score"] = region.score
+    if meta:
+        item["meta"] = {"text": [meta]}
     return item
 
 
-def decode_regions(result: Sequence[Mapping[str, Any]], config: LabelConfig) -> tuple[Region, ...]:
-    """A `result` → regions in pixels. Controls and shapes that we don't read are left out. A label that the config
-    no longer has stays: it is exported, and not learned. A region that can't be understood is left out and logged,
-    so that one broken region never stops the loop."""
-    readable = {c.name: c.labels for c in config.controls}
-    found = []
-    for item in result:
-        if item.get("type") in _TYPES and item.get("from_name") in readable:
-            try:
-                found.append(decode_region(item))
-            except InvalidInput as error:
-                log.warning("left out: %s", error)
-            else:
-                _note_unknown(found[-1].label, readable[item["from_name"]])
-    return tuple(found)
-
-
-def _note_unknown(label: str, known: Sequence[str]) -> None:
-    if label not in known:
-        log.warning("label %r is not in the label config (it has: %s); exported, not learned", label, ", ".join(known))
-
-
-def decode_region(item: Mapping[str, Any]) -> Region:
-    """One item of a `result`, a rectangle or a polygon. Raises InvalidInput that says what is wrong with it."""
-    kind = str(item["type"])
-    try:
-        value = item["value"]
-        width, height = float(item["original_width"]), float(item["original_height"])
-        shape = _box(value, width, height) if kind.startswith("rectangle") else _polygon(value, width, height)
-        labels = value.get(kind) or value.get("labels") or []
-        score = item.get("score")
-        uid, origin = str(item.get("id", "")), str(item.get("origin", "manual"))
-        return Region(shape, str(labels[0]), None if score is None else float(score), uid, origin)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise InvalidInput(f"region {item.get('id')!r} is not a {kind} of Label Studio ({error!r})") from None
-
-
-def _box(value: Mapping[str, Any], width: float, height: float) -> Shape:
-    across, down = width / 100, height / 100
-    box = Box(
-        value["x"] * across,
-        value["y"] * down,
-        value["width"] * across,
-        value["height"] * down,
-        float(value.get("rotation") or 0.0),
+def control_for(config: LabelConfig, region: Region) -> Control:
+    """The first control that takes the region's shape and has its label, else the first that takes the shape.
+    Raises InvalidInput where there is none."""
+    controls = _controls(config)
+    wanted = [TAGS[type(region.shape)]]
+    if isinstance(region.shape, Box):
+        wanted.append("PolygonLabels")
+    for tag in wanted:
+        takes = [c for c in controls if c.type == tag]
+        if takes:
+            return next((c for c in takes if region.label in c.labels), takes[0])
+    raise InvalidInput(
+        f"no control of the label config takes shapes of type {type(region.shape).__name__} (it has: "
+        f"{', '.join(sorted({c.type for c in controls}))}); add <{wanted[0]}> to it"
     )
-    if not all(map(math.isfinite, (box.x, box.y, box.width, box.height, box.rotation))):
-        raise ValueError("not finite")
-    return box
-
-
-def _polygon(value: Mapping[str, Any], width: float, height: float) -> Shape:
-    points = tuple((float(x) * width / 100, float(y) * height / 100) for x, y in value["points"])
-    if len(points) < 3 or not all(math.isfinite(c) for p in points for c in p):
-        raise ValueError("a polygon needs three finite points")
-    return Polygon(points)
 
 
 def encode_prediction(prediction: Prediction, config: LabelConfig, score: float, version: str) -> dict[str, Any]:
-    """One prediction as `/predict` answers it and as it is imported. `score` is the place in the queue, 0…1."""
-    result = [encode_region(r, config, prediction.size) for r in prediction.regions]
+    """One prediction as `/predict` answers it and as it is imported. `score` is the place in the queue, 0…1.
+    A region that no control takes, or that would make Label Studio drop the whole prediction, is left out and logged.
+    All classes of the tile go into one item for each control."""
+    result: list[dict[str, Any]] = []
+    choices: dict[str, dict[str, Any]] = {}
+    for region in prediction.regions:
+        try:
+            item = encode_region(region, config, prediction.size)
+        except InvalidInput as error:
+            log.warning("left out of a prediction: %s", error)
+            continue
+        reason = refused(item["value"])
+        first = choices.get(item["from_name"])
+        if reason:
+            log.warning("left out of a prediction: %s at %s", item["type"], reason)
+        elif item["type"] == CHOICES and first is not None:
+            first["value"][CHOICES] += item["value"][CHOICES]
+        else:
+            result.append(item)
+            if item["type"] == CHOICES:
+                choices[item["from_name"]] = item
     return {"result": result, "score": score, "model_version": version}
 
 
-def decode_annotation(body: Mapping[str, Any], task_id: int, config: LabelConfig | None) -> Annotation:
-    """An annotation as the API and webhooks send it. Without `config` its regions are left out."""
+# in
+
+
+def decode_regions(
+    result: Iterable[Mapping[str, Any]], config: LabelConfig, size: tuple[int, int] | None = None
+) -> tuple[Region, ...]:
+    """A `result` → regions in pixels of `size`, the tile's (width, height), or of the size that each says it was drawn
+    on. Controls and shapes that we don't read, and classes of single regions, are left out. A label that the config no
+    longer has stays: it is exported, and not learned. A region that can't be understood is left out and logged, so
+    that one broken region never stops the loop."""
+    items = [item for item in result if isinstance(item, Mapping)]
+    readable = {c.name: c.labels for c in _controls(config)}
+    drawn = {str(item["id"]) for item in items if item.get("id") and item.get("type") != CHOICES}
+    found: list[Region] = []
+    for item in items:
+        name = item.get("from_name")
+        if not isinstance(name, str) or name not in readable or _kind(item) is None or _says_of_region(item, drawn):
+            continue
+        try:
+            regions = decode_item(item, size)
+        except InvalidInput as error:
+            log.warning("left out: %s", error)
+            continue
+        found += regions
+        for region in regions:
+            _note_unknown(region.label, readable[name])
+    return tuple(found)
+
+
+def decode_region(item: Mapping[str, Any], size: tuple[int, int] | None = None) -> Region:
+    """One item of a `result` that holds one region. Raises InvalidInput that says what is wrong with it."""
+    return decode_item(item, size)[0]
+
+
+def decode_item(item: Mapping[str, Any], size: tuple[int, int] | None = None) -> tuple[Region, ...]:
+    """One item of a `result`: a shape is one region, classes of the tile are one for each. `size`: see
+    `decode_regions`. Raises InvalidInput that says what is wrong with it."""
+    kind = _kind(item)
+    try:
+        if kind is None:
+            raise InvalidInput("its type is not read")
+        value, score = item["value"], item.get("score")
+        region = Region(
+            WholeTile(),
+            "",
+            None if score is None else float(score),
+            str(item.get("id") or ""),
+            str(item.get("origin") or "manual"),
+        )
+        if region.score is not None and not math.isfinite(region.score):
+            raise InvalidInput(f"a score of {score}")
+        if kind == CHOICES:
+            return tuple(replace(region, label=label) for label in _labels(value[CHOICES]))
+        original = (float(item["original_width"]), float(item["original_height"]))
+        shape = decode_value(kind, value, original, size)
+        labels = _labels(value.get(str(item["type"])) or value.get("labels"))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, InvalidInput) as error:
+        what = str(error) if isinstance(error, InvalidInput) else repr(error)
+        raise InvalidInput(f"region {item.get('id')!r} is not a {item.get('type')} of Label Studio ({what})") from None
+    if len(labels) > 1:
+        log.warning("region %r has %d labels; the first, %r, is kept", region.uid, len(labels), labels[0])
+    return (replace(region, shape=shape, label=labels[0]),)
+
+
+def decode_annotation(
+    body: Mapping[str, Any], task_id: int, config: LabelConfig | None, size: tuple[int, int] | None = None
+) -> Annotation:
+    """An annotation as the API and webhooks send it. Without `config` its regions are left out. `size`: see
+    `decode_regions`."""
     try:
         author = body.get("completed_by")
         if isinstance(author, Mapping):
@@ -131,7 +174,7 @@ def decode_annotation(body: Mapping[str, Any], task_id: int, config: LabelConfig
         return Annotation(
             id=int(body["id"]),
             task_id=task_id,
-            regions=() if config is None else decode_regions(body.get("result") or [], config),
+            regions=() if config is None else decode_regions(body.get("result") or [], config, size),
             author=str(author or ""),
             created=_seconds(body["created_at"]),
             lead_time=float(body.get("lead_time") or 0.0),
@@ -139,6 +182,36 @@ def decode_annotation(body: Mapping[str, Any], task_id: int, config: LabelConfig
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInput(f"not an annotation of Label Studio ({error!r})") from None
+
+
+def _controls(config: LabelConfig) -> tuple[Control, ...]:
+    return config.controls or (Control(config.control, config.control_type, config.labels),)
+
+
+def _kind(item: Mapping[str, Any]) -> str | None:
+    """What the item holds: a key of SHAPES, CHOICES, or None for what we don't read."""
+    kind = str(item.get("type")).removesuffix("labels")
+    return kind if kind in SHAPES or kind == CHOICES else None
+
+
+def _says_of_region(item: Mapping[str, Any], drawn: set[str]) -> bool:
+    """Whether it is a class of one region: that has the region's id, and repeats its place."""
+    if item.get("type") != CHOICES:
+        return False
+    value = item.get("value")
+    return str(item.get("id")) in drawn or (isinstance(value, Mapping) and not {"x", "points", "rle"}.isdisjoint(value))
+
+
+def _labels(found: Any) -> list[str]:
+    """A list of names; a nested choice is the path to it, and goes by its last part."""
+    if not isinstance(found, Sequence) or isinstance(found, str) or not found:
+        raise InvalidInput("it has no label")
+    return [str(name[-1]) if isinstance(name, list) and name else str(name) for name in found]
+
+
+def _note_unknown(label: str, known: Sequence[str]) -> None:
+    if label not in known:
+        log.warning("label %r is not in the label config (it has: %s); exported, not learned", label, ", ".join(known))
 
 
 def _seconds(moment: str | datetime) -> float:
