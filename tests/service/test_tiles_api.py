@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,8 +14,9 @@ from fastapi import FastAPI
 
 from groundlook.core.errors import InvalidRaster, NotFound
 from groundlook.core.geo import WindowPx
-from groundlook.service.tiles_api import parse_name, tiles_router
-from groundlook_adapters.rasters.signing import tile_path, verify
+from groundlook.service.tiles_api import QUICKLOOK, WHOLE, parse_name, tiles_router
+from groundlook_adapters.rasters.cache import PictureCache
+from groundlook_adapters.rasters.signing import sign, tile_path, verify
 
 KEY = b"k" * 32
 CORS = "access-control-allow-origin"
@@ -56,7 +58,7 @@ class Client:
     """Requests to the app without a server."""
 
     def __init__(self, app: FastAPI) -> None:
-        self._app = app
+        self.app = app
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
         return self.send("GET", [path], headers)[0]
@@ -68,7 +70,7 @@ class Client:
         """All at once."""
 
         async def run() -> list[httpx.Response]:
-            transport = httpx.ASGITransport(self._app)
+            transport = httpx.ASGITransport(self.app)
             async with httpx.AsyncClient(transport=transport, base_url="http://groundlook") as client:
                 return await asyncio.gather(*(client.request(method, path, headers=headers) for path in paths))
 
@@ -76,9 +78,15 @@ class Client:
 
 
 @pytest.fixture
-def client(renderer: Renderer) -> Client:
+def client(renderer: Renderer, tmp_path: Path) -> Client:
+    return served(renderer, tmp_path)
+
+
+def served(renderer: Renderer, folder: Path) -> Client:
+    """A service just started over the pictures in `folder`."""
     app = FastAPI()
-    app.include_router(tiles_router(renderer, lambda *tile: verify(KEY, *tile), workers=2))
+    pictures = PictureCache(folder, 10_000_000)
+    app.include_router(tiles_router(renderer, lambda *tile: verify(KEY, *tile), pictures, workers=2))
     return Client(app)
 
 
@@ -89,7 +97,9 @@ def test_a_signed_tile_is_served_to_any_origin(client: Client, renderer: Rendere
     assert answer.headers[CORS] == "*"
     assert "immutable" in answer.headers["cache-control"]
     assert renderer.calls == [("abc", (10, 20, 30, 40), "jpg")]
-    assert client.get(tile_path(KEY, "abc", (1, 2, 3, 4), "png")).headers["content-type"] == "image/png"
+    for fmt in ("png", "webp"):
+        answer = client.get(tile_path(KEY, "abc", (1, 2, 3, 4), fmt))
+        assert answer.headers["content-type"] == f"image/{fmt}"
 
 
 def test_an_unchanged_tile_is_not_made_again(client: Client, renderer: Renderer) -> None:
@@ -160,3 +170,54 @@ def test_only_so_many_pictures_at_a_time(client: Client, renderer: Renderer) -> 
     answers = client.send("GET", paths)
     assert [a.status_code for a in answers] == [200] * 8
     assert renderer.most == 2
+
+
+def test_a_kept_tile_is_not_made_again_and_waits_for_none_that_is_made(renderer: Renderer, tmp_path: Path) -> None:
+    kept = tile_path(KEY, "abc", (0, 0, 8, 8))
+    first = served(renderer, tmp_path)
+    assert first.get(kept).content == b"picture"
+    again = served(renderer, tmp_path)  # a restart: the picture comes from disk, then from memory
+    renderer.pause = 1.0
+    slow = [tile_path(KEY, "abc", (i, 0, 9, 9)) for i in range(4)]
+    took: list[float] = []
+
+    async def run() -> None:
+        transport = httpx.ASGITransport(again.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://groundlook") as client:
+            busy = [asyncio.create_task(client.get(path)) for path in slow]
+            await asyncio.sleep(0.2)
+            for _ in range(2):
+                start = time.monotonic()
+                assert (await client.get(kept)).content == b"picture"
+                took.append(time.monotonic() - start)
+            assert not any(task.done() for task in busy)
+            await asyncio.gather(*busy)
+
+    asyncio.run(run())
+    assert max(took) < 0.5
+    assert [c[1] for c in renderer.calls].count((0, 0, 8, 8)) == 1
+
+
+def test_one_tile_that_many_ask_for_is_made_once(client: Client, renderer: Renderer) -> None:
+    renderer.pause = 0.1
+    answers = client.send("GET", [tile_path(KEY, "abc", (0, 0, 8, 8))] * 6)
+    assert [a.content for a in answers] == [b"picture"] * 6
+    assert len(renderer.calls) == 1
+
+
+def test_an_error_is_not_kept(client: Client, renderer: Renderer) -> None:
+    for _ in range(2):
+        assert client.get(tile_path(KEY, "damaged", (0, 0, 8, 8))).status_code == 422
+    assert len(renderer.calls) == 2
+
+
+def test_the_quicklook_has_a_signature_of_its_own(client: Client, renderer: Renderer) -> None:
+    path = f"/scenes/abc/quicklook.jpg?sig={sign(KEY, 'abc', WHOLE, QUICKLOOK)}"
+    answer = client.get(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+    assert renderer.calls == [("abc", WHOLE, QUICKLOOK)]
+    assert client.get(path, {"If-None-Match": answer.headers["etag"]}).status_code == 304
+    for bad in (path.replace("abc", "abd"), path.split("?")[0], f"{path}A"):
+        assert client.get(bad).status_code == 403
+    tile = sign(KEY, "abc", (0, 0, 8, 8), "jpg")
+    assert client.get(f"/scenes/abc/quicklook.jpg?sig={tile}").status_code == 403

@@ -45,9 +45,10 @@ def create_app(
     login: tuple[str, str] | None,
     max_body: int,
     warm: Callable[[], None],
+    pages: APIRouter | None = None,
 ) -> FastAPI:
-    """The application. `max_body`: bytes. `warm` runs before the first request: imports that would outlast the 1 to
-    3 s that Label Studio waits."""
+    """The application. `max_body`: bytes. `pages`: for people; none leaves them out. `warm` runs before the first
+    request: imports that would outlast the 1 to 3 s that Label Studio waits."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -61,6 +62,8 @@ def create_app(
     app.add_exception_handler(Exception, _crash)
     app.include_router(labelstudio_router(loop, wire, login))
     app.include_router(tiles)
+    if pages is not None:
+        app.include_router(pages)
     collected = CollectorRegistry()
     collected.register(LoopCollector(loop))
 

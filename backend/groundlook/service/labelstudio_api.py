@@ -39,7 +39,7 @@ class Wire:
 def labelstudio_router(loop: Loop, wire: Wire, login: tuple[str, str] | None) -> APIRouter:
     """The routes; all but /health ask for the HTTP Basic `login`, if there is one."""
     router = APIRouter()
-    private = APIRouter(dependencies=[Depends(_guard(login))])
+    private = APIRouter(dependencies=[Depends(guard(login))])
     limiter = anyio.CapacityLimiter(PARALLEL_PREDICTS)
 
     @router.get("/health")
@@ -88,7 +88,7 @@ def labelstudio_router(loop: Loop, wire: Wire, login: tuple[str, str] | None) ->
     return router
 
 
-def _guard(login: tuple[str, str] | None) -> Callable[..., None]:
+def guard(login: tuple[str, str] | None) -> Callable[..., None]:
     def check(given: Annotated[HTTPBasicCredentials | None, Depends(_BASIC)]) -> None:
         if login is None:
             return

@@ -21,9 +21,11 @@ from groundlook.models.thumbnail import Thumbnail
 from groundlook.scoring.detection import score_detection
 from groundlook.service.app import create_app
 from groundlook.service.labelstudio_api import Wire
+from groundlook.service.pages.router import pages_router
 from groundlook.service.settings import Settings
 from groundlook.service.shelf import ModelShelf
-from groundlook.service.tiles_api import tiles_router
+from groundlook.service.tiles_api import QUICKLOOK, tiles_router
+from groundlook.service.wiring.scenes import SceneBoard
 from groundlook.strategies.blend import UncertainThenSpread
 from groundlook_adapters.jobs.embedded import EmbeddedJobs
 from groundlook_adapters.labelstudio.client import LabelStudioClient
@@ -31,13 +33,20 @@ from groundlook_adapters.labelstudio.config import parse_config
 from groundlook_adapters.labelstudio.images import HttpImages
 from groundlook_adapters.labelstudio.queue.window import WindowQueue
 from groundlook_adapters.labelstudio.wire import decode_annotation, encode_prediction, encode_region
+from groundlook_adapters.rasters.cache import PictureCache
 from groundlook_adapters.rasters.geotile import tile_ref
-from groundlook_adapters.rasters.read import read_rgb
+from groundlook_adapters.rasters.read import quicklook, read_rgb
 from groundlook_adapters.rasters.render import encode
 from groundlook_adapters.rasters.signing import verify
 from groundlook_adapters.store.sqlite import SqliteStore
 
 __all__ = ["TaskImages", "Wired", "decode_task", "encode_region", "web_app", "wire"]
+
+TILE_CACHE_MB = 512
+"""What the pictures kept on disk may take."""
+
+QUICKLOOK_PX, QUICKLOOK_QUALITY = 800, 85
+"""Longest side of a scene's quick-look, and its JPEG quality."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +110,25 @@ def wire(settings: Settings) -> Wired:
 
 def web_app(wired: Wired) -> FastAPI:
     """The HTTP service over `wired`."""
-    roots = wired.settings.roots
+    roots, hosts = wired.settings.roots, wired.settings.raster_hosts
 
     def render(scene_id: str, window: WindowPx, fmt: str) -> bytes:
         scene = wired.store.scene(scene_id)
-        return encode(read_rgb(scene.source, window, scene.render, roots), fmt)
+        source, mark = scene.source, scene.etag
+        if fmt == QUICKLOOK:
+            small = quicklook(source, scene.render, roots, QUICKLOOK_PX, etag=mark, hosts=hosts)
+            return encode(small, "jpg", QUICKLOOK_QUALITY)
+        return encode(read_rgb(source, window, scene.render, roots, etag=mark, hosts=hosts), fmt)
 
     def check(scene_id: str, window: WindowPx, fmt: str, signature: str) -> bool:
         return verify(wired.key, scene_id, window, fmt, signature)
 
     contract = Wire(decode_task, encode_prediction, _event_annotation, parse_config)
     limit = int(wired.settings.max_body_mb * 1_000_000)
-    tiles = tiles_router(render, check)
-    return create_app(wired.loop, contract, tiles, wired.settings.login, limit, _warm)
+    pictures = PictureCache(wired.settings.home / "pictures", TILE_CACHE_MB * 2**20)
+    tiles = tiles_router(render, check, pictures)
+    pages = pages_router(SceneBoard(wired.client, wired.store, wired.key), wired.settings.login)
+    return create_app(wired.loop, contract, tiles, wired.settings.login, limit, _warm, pages)
 
 
 def decode_task(body: Mapping[str, Any], project: Project) -> Task:
@@ -137,7 +152,7 @@ class TaskImages:
     """Implements `core.ports.Images`: our tiles from the raster itself, foreign tasks by their URL."""
 
     def __init__(self, settings: Settings, client: LabelStudioClient) -> None:
-        self._roots = settings.roots
+        self._roots, self._hosts = settings.roots, settings.raster_hosts
         self._http = HttpImages(settings.image_hosts, lambda project: client.headers(project.url, project.token))
 
     def close(self) -> None:
@@ -148,7 +163,8 @@ class TaskImages:
         """See `core.ports.Images`."""
         if task.tile is not None:
             tile = task.tile
-            return Tile(read_rgb(tile.source, tile.window, tile.render, self._roots), tile)
+            roots, hosts = self._roots, self._hosts
+            return Tile(read_rgb(tile.source, tile.window, tile.render, roots, etag=tile.etag, hosts=hosts), tile)
         return Tile(self._http.read(project, task.image))
 
 

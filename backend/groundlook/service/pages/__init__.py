@@ -1,0 +1,1 @@
+"""Pages for people: server-rendered, no scripts, nothing from elsewhere."""
