@@ -6,9 +6,12 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from groundlook_adapters.rasters import environment
 
@@ -64,3 +67,35 @@ def test_proj_data_without_a_database_is_told(tmp_path: Path) -> None:
 def test_only_what_is_set_misleads() -> None:
     environ = {"PROJ_DATA": "/conda/share/proj", "GDAL_DATA": "", "PATH": "/bin"}
     assert environment.misleading(environ) == {"PROJ_DATA": "/conda/share/proj"}
+
+
+OPEN = """
+import sys
+from pathlib import Path
+from groundlook.core.errors import GroundlookError
+from groundlook_adapters.rasters.read import open_scene
+path = Path(sys.argv[1])
+try:
+    print(open_scene(path, [path.parent]).georef.crs)
+except GroundlookError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize("variable", ["PROJ_DATA", "PROJ_LIB"])
+def test_a_hostile_variable_is_named_by_the_scene(
+    tmp_path: Path, make_tif: Callable[..., Path], rgb: NDArray[np.uint8], variable: str
+) -> None:
+    path = make_tif(rgb)
+    (tmp_path / "proj.db").write_bytes(b"not a database")
+    clean = {k: v for k, v in os.environ.items() if k not in environment.MISLEADING}
+    done = [
+        subprocess.run([sys.executable, "-c", OPEN, str(path)], env=env, capture_output=True, text=True, check=True)
+        for env in ({**clean, variable: str(tmp_path)}, clean)
+    ]
+    (line,) = done[0].stdout.splitlines()
+    assert line.startswith(
+        f"InvalidRaster {path} can't be placed: {variable}={tmp_path} leads GDAL and PROJ to another"
+    )
+    assert line.endswith("unset it and start again")
+    assert (done[1].stdout, done[1].stderr) == ("EPSG:32611\n", "")

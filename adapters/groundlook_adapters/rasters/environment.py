@@ -3,7 +3,9 @@ answer is known. Nothing is raised: what is wrong comes back as text."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from functools import lru_cache
 
 import rasterio
 import rasterio.warp
@@ -36,6 +38,21 @@ def broken_transforms() -> list[str]:
     """One sentence for each library that can't transform a known point to within a centimetre; empty if all can.
     rasterio places tiles and pyproj writes exports, each with a PROJ of its own."""
     return [text for text in (_wrong("rasterio", *_by_rasterio()), _wrong("pyproj", *_by_pyproj())) if text]
+
+
+def led_astray() -> str:
+    """One line that names the variable which makes CRS look-ups fail here and says what to do; "" where none does.
+    Looked at once for each set of values: where no such variable is set, it costs nothing."""
+    return _led_astray(tuple(sorted(misleading(os.environ).items())))
+
+
+@lru_cache(maxsize=8)
+def _led_astray(variables: tuple[tuple[str, str], ...]) -> str:
+    broken = broken_transforms() if variables else []
+    if not broken:
+        return ""
+    named = ", ".join(f"{name}={value}" for name, value in variables)
+    return f"{named} leads GDAL and PROJ to another installation's data ({broken[0]}); unset it and start again"
 
 
 def _by_rasterio() -> tuple[float, float, str]:

@@ -1,9 +1,12 @@
-"""Scenes: opening a raster, and reading windows of it on its native grid."""
+"""Scenes: opening a raster, and reading windows of it on its native grid.
+
+A scene that control points or RPCs place has a grid of its own (see `warp`); every window here refers to that one.
+Where its file declares no nodata value, its last band is an alpha band that says what lies inside.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,24 +16,37 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags
 
-from groundlook.core.errors import InvalidRaster
-from groundlook.core.geo import Affine, GeoRef, WindowPx
-from groundlook_adapters.rasters.crs import crs_text
-from groundlook_adapters.rasters.files import etag, resolve
-from groundlook_adapters.rasters.opened import checked, opened
-from groundlook_adapters.rasters.render import RGB, Render, Stretch, choose_bands, compute_stretch, to_rgb
-from groundlook_adapters.rasters.slippy import slippy_georef
+from groundlook.core.errors import InvalidInput, InvalidRaster
+from groundlook.core.geo import GeoRef, WindowPx
+from groundlook_adapters.rasters.georef import georef_of
+from groundlook_adapters.rasters.masks import all_valid, by_value, valid_pixels
+from groundlook_adapters.rasters.opened import checked, opened, opened_place, place_of
+from groundlook_adapters.rasters.render import RGB, Choice, Render, Stretch, plan, stretched, to_rgb
+from groundlook_adapters.rasters.sample import overview, sample
 
-_OVERVIEW = 1024
-"""Longest side, px, of the overview that the stretch is computed from."""
+__all__ = [
+    "RGB",
+    "Scene",
+    "all_valid",
+    "open_scene",
+    "opened",
+    "quicklook",
+    "read_rgb",
+    "read_window",
+    "valid_pixels",
+]
+
+_MOST_SIDE = 8192
+_AS_IS = Choice()
+_MERGED = (np.uint8, np.uint16, np.int16, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One raster. `id`: 16 hex digits of sha256 over source and etag. `source`: absolute path, symlinks resolved.
-    `acquired`: ISO 8601 without zone, from TIFFTAG_DATETIME. `georef` is None for a plain image."""
+    """One raster. `id`: 16 hex digits of sha256 over source, etag and render. `source`: absolute path, symlinks resolved, or
+    URL. `width`, `height`, `bands`: of the grid that windows refer to. `acquired`: ISO 8601 without zone, from
+    TIFFTAG_DATETIME; `copyright` from TIFFTAG_COPYRIGHT. `georef` is None for a plain image."""
 
     id: str
     source: str
@@ -42,6 +58,7 @@ class Scene:
     georef: GeoRef | None
     acquired: str | None
     render: Render
+    copyright: str | None = None
 
     @property
     def stretch(self) -> Stretch | None:
@@ -49,86 +66,135 @@ class Scene:
         return self.render.stretch
 
 
-def open_scene(path: str | Path, roots: Sequence[Path], xyz: str | None = None) -> Scene:
+def open_scene(
+    path: str | Path,
+    roots: Sequence[Path],
+    xyz: str | None = None,
+    *,
+    crs: str | None = None,
+    choice: Choice = _AS_IS,
+    hosts: Sequence[str] = (),
+) -> Scene:
     """Look at a raster: size, place, how to show it. Its first and last block are read, so that a truncated file is
     found here and not by an annotator.
 
-    `xyz`: file-name pattern of slippy-map tiles, "OAM-{x}-{y}-{z}.png", which then gives the georeference.
-    Raises NotAllowed (outside `roots`), InvalidRaster (can't be read or placed), InvalidInput (a bad pattern).
+    `path`: a file, or an http(s), s3, gs or az URL that `hosts` lists. `xyz`: file-name pattern of slippy-map tiles,
+    "OAM-{x}-{y}-{z}.png", which then gives the georeference. `crs`: for a raster that has a transform but no CRS.
+    Raises NotAllowed (outside `roots` or `hosts`), InvalidRaster (can't be read or placed), InvalidInput (a bad
+    pattern, or a `choice` that the raster can't serve).
     """
-    real = resolve(path, roots)
-    with opened(real) as dataset:
-        _probe(dataset)
-        mark = etag(real)
+    place = place_of(path, roots, hosts)
+    with opened_place(place) as (mark, dataset):
+        _probe(dataset, place.name)
+        georef = georef_of(dataset, place.name, xyz, crs)
+        tags = getattr(dataset, "src_dataset", dataset).tags()
+        render = _render(dataset, place.name, choice)
+        shown = f"{place.name}|{mark}|{render.text()}"  # pictures are cached by id: another render is another scene
         return Scene(
-            id=hashlib.sha256(f"{real}|{mark}".encode(errors="surrogateescape")).hexdigest()[:16],
-            source=str(real),
+            id=hashlib.sha256(shown.encode(errors="surrogateescape")).hexdigest()[:16],
+            source=place.name,
             etag=mark,
             width=dataset.width,
             height=dataset.height,
             bands=dataset.count,
             dtype=str(dataset.dtypes[0]),
-            georef=_georef(dataset, real, xyz),
-            acquired=_acquired(dataset),
-            render=_render(dataset),
+            georef=georef,
+            acquired=_acquired(tags),
+            render=render,
+            copyright=tags.get("TIFFTAG_COPYRIGHT", "").strip()[:1000] or None,
         )
 
 
-def read_window(source: str, window: WindowPx, roots: Sequence[Path]) -> NDArray[Any]:
-    """All bands of a window at full depth, native grid: (H, W, B) in the raster's dtype. Raises NotAllowed,
-    InvalidRaster."""
-    with opened(resolve(source, roots)) as dataset:
+def read_window(
+    source: str, window: WindowPx, roots: Sequence[Path], *, etag: str | None = None, hosts: Sequence[str] = ()
+) -> NDArray[Any]:
+    """All bands of a window at full depth, native grid: (H, W, B) in the raster's dtype. `etag`: the one that the
+    raster must still have. Raises NotAllowed, InvalidRaster."""
+    with opened(source, roots, hosts, etag=etag) as dataset:
         return _read(dataset, range(1, dataset.count + 1), window)
 
 
-def read_rgb(source: str, window: WindowPx, render: Render | str, roots: Sequence[Path]) -> RGB:
-    """A window as annotators see it: uint8 (H, W, 3), nodata black. `render`: the scene's, or its text. Raises
-    NotAllowed, InvalidRaster, InvalidInput (a render that does not fit)."""
-    spec = render if isinstance(render, Render) else Render.parse(render)
-    with opened(resolve(source, roots)) as dataset:
-        if max(spec.bands) > dataset.count:
-            raise InvalidRaster(f"{source} has {dataset.count} bands, the tile shows {spec.bands}; ingest it again")
-        bands = _read(dataset, spec.bands, window)
-        palette = _palette(dataset, spec)
-        shown = bands if palette is None else palette[bands[:, :, 0]]
-        return to_rgb(shown, _visible(dataset, window, spec), spec)
+def read_rgb(
+    source: str,
+    window: WindowPx,
+    render: Render | str,
+    roots: Sequence[Path],
+    *,
+    etag: str | None = None,
+    hosts: Sequence[str] = (),
+) -> RGB:
+    """A window as annotators see it: uint8 (H, W, 3), nodata black. `render`: the scene's, or its text. `etag`: the
+    one that the raster must still have. Raises NotAllowed, InvalidRaster, InvalidInput (a render that does not fit).
+    """
+    spec = _spec(render)
+    with opened(source, roots, hosts, etag=etag) as dataset:
+        needs = _needs(dataset, source, spec)
+        return _shown(dataset, _read(dataset, needs, window), _visible(dataset, window, spec), spec)
 
 
-def valid_pixels(dataset: Any, window: WindowPx) -> NDArray[np.bool_]:
-    """(H, W), True where an open raster has data: not nodata in every band, not masked, not transparent, not NaN."""
-    place = checked(dataset, window, 1)
-    mask: NDArray[np.bool_] = dataset.dataset_mask(window=place) != 0
-    if np.issubdtype(np.dtype(dataset.dtypes[0]), np.floating):
-        mask &= np.isfinite(dataset.read(1, window=place))
-    return mask
+def quicklook(
+    source: str,
+    render: Render | str,
+    roots: Sequence[Path],
+    side: int,
+    *,
+    etag: str | None = None,
+    hosts: Sequence[str] = (),
+) -> RGB:
+    """The whole scene, its longest side at most `side` px: uint8 (h, w, 3), nodata black.
+
+    From overviews where there are some. Without them all of it is decoded, in bounded memory; one of more than 2²⁸
+    pixels is then shown coarsely, by one pixel of each of 64 × 64 cells. Raises as `read_rgb` does.
+    """
+    if not 1 <= side <= _MOST_SIDE:
+        raise InvalidInput(f"a quick-look of {side} px: use 1 … {_MOST_SIDE}")
+    spec = _spec(render)
+    with opened(source, roots, hosts, etag=etag) as dataset:
+        pixels, valid = overview(dataset, _needs(dataset, source, spec), side)
+        shown = np.ones_like(valid) if _as_it_is(dataset, spec) else valid
+        return _shown(dataset, pixels, shown, spec)
 
 
-def all_valid(dataset: Any) -> bool:
-    """Whether an open raster can't have pixels without data, so that nobody needs to look."""
-    floating = np.issubdtype(np.dtype(dataset.dtypes[0]), np.floating)
-    return not floating and all(MaskFlags.all_valid in flags for flags in dataset.mask_flag_enums)
+def _spec(render: Render | str) -> Render:
+    return render if isinstance(render, Render) else Render.parse(render)
+
+
+def _needs(dataset: Any, source: str, render: Render) -> tuple[int, ...]:
+    needs = render.needs()
+    if needs and max(needs) > dataset.count:
+        raise InvalidRaster(f"{source} has {dataset.count} bands, the tile shows {needs}; ingest it again")
+    return needs
 
 
 def _read(dataset: Any, bands: Sequence[int], window: WindowPx) -> NDArray[Any]:
     place = checked(dataset, window, len(bands))
     pixels: NDArray[Any] = dataset.read(indexes=list(bands), window=place)
-    if pixels.dtype == np.uint8 and len(bands) == 3:
+    if pixels.dtype in _MERGED and len(bands) == 3:
         merged: NDArray[Any] = cv2.merge(list(pixels))  # several times faster than a transposed copy
         return merged
     return np.ascontiguousarray(pixels.transpose(1, 2, 0))
 
 
+def _shown(dataset: Any, bands: NDArray[Any], valid: NDArray[np.bool_], render: Render) -> RGB:
+    palette = _palette(dataset, render)
+    return to_rgb(bands if palette is None else palette[bands[:, :, 0]], valid, render)
+
+
 def _visible(dataset: Any, window: WindowPx, render: Render) -> NDArray[np.bool_]:
-    # uint8 with a nodata value is shown as it is: NEON declares 255, and a sunlit roof is not a hole.
-    by_value = any(MaskFlags.nodata in flags for flags in dataset.mask_flag_enums)
-    if all_valid(dataset) or (render.stretch is None and by_value):
+    if all_valid(dataset) or _as_it_is(dataset, render):
         return np.ones((window[3], window[2]), dtype=bool)
     return valid_pixels(dataset, window)
 
 
+def _as_it_is(dataset: Any, render: Render) -> bool:
+    """uint8 with a nodata value is shown as it is: NEON declares 255, and a sunlit roof is not a hole."""
+    return render.stretch is None and by_value(dataset)
+
+
 def _palette(dataset: Any, render: Render) -> NDArray[np.uint8] | None:
     """(256, 3) for a paletted picture."""
-    if dataset.colorinterp[0].name != "palette" or render.bands != (1,) or dataset.dtypes[0] != "uint8":
+    plain = render.bands == (1,) and render.stretch is None
+    if not plain or dataset.colorinterp[0].name != "palette" or dataset.dtypes[0] != "uint8":
         return None
     table = np.zeros((256, 3), dtype=np.uint8)
     for value, colour in dataset.colormap(1).items():
@@ -136,48 +202,27 @@ def _palette(dataset: Any, render: Render) -> NDArray[np.uint8] | None:
     return table
 
 
-def _probe(dataset: Any) -> None:
-    if dataset.count == 0 or np.issubdtype(np.dtype(dataset.dtypes[0]), np.complexfloating):
+def _probe(dataset: Any, name: str) -> None:
+    if dataset.count == 0 or any(np.issubdtype(np.dtype(t), np.complexfloating) for t in dataset.dtypes):
         raise InvalidRaster(
-            f"{dataset.name} has {dataset.count} bands of {', '.join(set(dataset.dtypes)) or 'nothing'}; "
+            f"{name} has {dataset.count} bands of {', '.join(sorted(set(dataset.dtypes))) or 'nothing'}; "
             "only real numbers can be shown: convert complex SAR to amplitude first"
         )
     _read(dataset, [1], (0, 0, 1, 1))
     _read(dataset, [dataset.count], (dataset.width - 1, dataset.height - 1, 1, 1))
 
 
-def _georef(dataset: Any, path: Path, xyz: str | None) -> GeoRef | None:
-    if xyz is not None:
-        return slippy_georef(path, xyz, dataset.width, dataset.height)
-    if dataset.crs is None or dataset.transform.is_identity:
-        if dataset.driver != "GTiff":
-            return None
-        raise InvalidRaster(_unplaced(dataset, path))
-    transform: Affine = tuple(float(v) for v in tuple(dataset.transform)[:6])  # type: ignore[assignment]
-    a, b, _, d, e, _ = transform
-    if not all(map(math.isfinite, transform)) or a * e - b * d == 0:
-        raise InvalidRaster(f"{path} has the transform {transform}, which can't be inverted; correct it with gdal_edit")
-    return GeoRef(crs_text(dataset.crs), transform)
-
-
-def _unplaced(dataset: Any, path: Path) -> str:
-    if dataset.gcps[0] or dataset.rpcs is not None:
-        return f"{path} is placed by ground control points or RPCs only; warp it first: gdalwarp IN OUT"
-    if dataset.crs is None:
-        return f"{path} has no CRS; give it the one it was made in: gdal_edit.py -a_srs EPSG:… {path.name}"
-    return f"{path} has a CRS but no transform; set it with gdal_edit.py -a_ullr … {path.name}"
-
-
-def _acquired(dataset: Any) -> str | None:
-    match = re.match(r"(\d{4}):(\d\d):(\d\d) (\d\d):(\d\d):(\d\d)", dataset.tags().get("TIFFTAG_DATETIME", ""))
+def _acquired(tags: dict[str, str]) -> str | None:
+    match = re.match(r"(\d{4}):(\d\d):(\d\d) (\d\d):(\d\d):(\d\d)", tags.get("TIFFTAG_DATETIME", ""))
     return "{}-{}-{}T{}:{}:{}".format(*match.groups()) if match else None
 
 
-def _render(dataset: Any) -> Render:
-    bands = choose_bands(dataset.count, [c.name for c in dataset.colorinterp])
-    if all(dataset.dtypes[b - 1] == "uint8" for b in bands):
-        return Render(bands)
-    scale = max(1.0, max(dataset.width, dataset.height) / _OVERVIEW)
-    shape = (max(1, int(dataset.height / scale)), max(1, int(dataset.width / scale)))
-    pixels = dataset.read(indexes=list(bands), out_shape=(len(bands), *shape)).transpose(1, 2, 0)
-    return Render(bands, compute_stretch(pixels, dataset.dataset_mask(out_shape=shape) != 0))
+def _render(dataset: Any, name: str, choice: Choice) -> Render:
+    interpretation = [colour.name for colour in dataset.colorinterp]
+    render = plan(dataset.count, interpretation, dataset.dtypes, choice, dataset.offsets)
+    pixels, valid = sample(dataset, render.needs())
+    if not valid.any():
+        raise InvalidRaster(
+            f"{name} has no pixel with data (all nodata, masked or transparent); nothing to label in it"
+        )
+    return stretched(render, pixels, valid)

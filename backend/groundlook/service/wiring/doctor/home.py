@@ -15,7 +15,7 @@ from groundlook.service.finding import Finding, fail, fine, skip, warn
 from groundlook.service.settings import Settings
 from groundlook.service.wiring.parts import Wired
 from groundlook_adapters.jobs.alive import worker_alive
-from groundlook_adapters.rasters.files import etag, resolve
+from groundlook_adapters.rasters.opened import place_of
 
 LEAST_FREE = 2_000_000_000
 """Bytes: a training's pictures and a handful of model versions."""
@@ -61,7 +61,7 @@ def scenes(wired: Wired) -> Finding:
     sources = sorted({scene.source for scene in wired.store.scenes()})
     if not sources:
         return skip("no raster was ingested yet")
-    bad = [why for why in (_unreadable(s, wired.settings.roots) for s in sources) if why]
+    bad = [why for why in (_unreadable(s, wired) for s in sources) if why]
     if bad:
         more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
         return fail(
@@ -71,9 +71,9 @@ def scenes(wired: Wired) -> Finding:
     return fine(f"{len(sources)} scenes are where they were ingested from")
 
 
-def _unreadable(source: str, allowed: tuple[Path, ...]) -> str:
+def _unreadable(source: str, wired: Wired) -> str:
     try:
-        etag(resolve(source, allowed))
+        place_of(source, wired.settings.roots, wired.settings.raster_hosts)
     except Exception as error:
         return " ".join(str(error).split())
     return ""
