@@ -70,9 +70,9 @@ def check_scene_export(folder: Path) -> None:
     with rasterio.open(scene) as raster:
         frame = shapely.box(*raster.bounds)
         crs = str(raster.crs)
-    info = pyogrio.read_info(folder / "labels.gpkg")
+    info = pyogrio.read_info(folder / "labels.gpkg", layer="regions")
     assert info["crs"] == crs
-    _, _, shapes, _ = pyogrio.raw.read(folder / "labels.gpkg")
+    _, _, shapes, _ = pyogrio.raw.read(folder / "labels.gpkg", layer="regions")
     polygons = shapely.from_wkb(shapes)
     assert shapely.is_valid(polygons).all()
     assert shapely.within(polygons, frame.buffer(1e-6)).all()
@@ -105,11 +105,10 @@ def check_against_label_studio(environ: dict[str, str], project_id: int, exporte
     wired = wire(read_settings(environ))
     project = wired.store.project(project_id)
     sdk = wired.client.sdk(project.url, project.token)
-    meta, _, shapes, columns = pyogrio.raw.read(exported)
+    meta, _, shapes, columns = pyogrio.raw.read(exported, layer="regions")
     fields = dict(zip(meta["fields"], columns, strict=True))
-    polygons = dict(
-        zip(zip(fields["annotation_id"], fields["region_id"], strict=True), shapely.from_wkb(shapes), strict=True)
-    )
+    annotations, regions = ([json.loads(v)[0] for v in fields[k]] for k in ("annotation_ids", "source_region_ids"))
+    polygons = dict(zip(zip(annotations, regions, strict=True), shapely.from_wkb(shapes), strict=True))
     seen = 0
     for task in sdk.tasks.list(project=project_id, fields="all", only_annotated=True):
         tile = decode_task({"id": task.id, "data": task.data}, project).tile

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any, TypeVar
 
 import httpx
 
-from groundlook.core.errors import LabelStudioError, NotFound
+from groundlook.core.errors import InvalidInput, LabelStudioError, NotFound
 from groundlook.core.types import Annotation, Project, ProjectState, Task
 from groundlook_adapters.labelstudio.config import parse_config
 from groundlook_adapters.labelstudio.wire import decode_annotation
@@ -21,6 +22,8 @@ TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 IMPORT_TIMEOUT_S = 600.0
 RETRIES = 4
 PAGE = 500
+HEAVY_PAGE = 100
+"""Tasks in one answer where their annotations come along: a brush mask alone may take a megabyte."""
 DecodeTask = Callable[[Mapping[str, Any], Project], Task]
 
 
@@ -48,6 +51,28 @@ class LabelStudioClient:
         ]
         return sorted(found, key=lambda a: (a.created, a.id))
 
+    def iter_annotations(self, project: Project) -> Iterator[tuple[Task | InvalidInput, tuple[Annotation, ...]]]:
+        """Every annotated task once, with its submitted annotations, oldest first; a page at a time, so that a project
+        of any size fits in memory. A task or an annotation that can't be understood is the error that says why, with
+        no annotations, and the rest goes on."""
+        seen: set[int] = set()
+        for body in self._pages(project, fields="all", only_annotated=True):
+            if int(body.id) in seen:  # pages move while people annotate
+                continue
+            seen.add(int(body.id))
+            try:
+                task = self._decode_task(_plain(body), project)
+            except InvalidInput as error:
+                yield error, ()
+                continue
+            found = []
+            for item in body.annotations or []:
+                try:
+                    found.append(decode_annotation(_plain(item), int(body.id), project.config))
+                except InvalidInput as error:
+                    yield error, ()
+            yield task, tuple(sorted(found, key=lambda a: (a.created, a.id)))
+
     def state(self, project: Project) -> ProjectState:
         """See `core.ports.Labels`."""
         body = self.get_project(project.url, project.token, project.id)
@@ -62,6 +87,21 @@ class LabelStudioClient:
     def _list(self, project: Project, **options: Any) -> list[Any]:
         sdk = self.sdk(project.url, project.token)
         return self.call(lambda: list(sdk.tasks.list(project=project.id, page_size=PAGE, **options)))
+
+    def _pages(self, project: Project, **options: Any) -> Iterator[Any]:
+        """The items of a list, each page asked for (again, where need be) when it is due."""
+        sdk = self.sdk(project.url, project.token)
+        for number in count(1):
+            where = {"project": project.id, "page": number, "page_size": HEAVY_PAGE, **options}
+            try:
+                items = self.call(lambda where=where: list(sdk.tasks.list(**where).items or []))  # type: ignore[misc]
+            except LabelStudioError as error:
+                if error.status == 404 and number > 1:  # the page after the last
+                    return
+                raise
+            yield from items
+            if len(items) < HEAVY_PAGE:
+                return
 
     def get_project(self, url: str, token: str, project: int) -> dict[str, Any]:
         """A project as the API gives it. Raises NotFound."""

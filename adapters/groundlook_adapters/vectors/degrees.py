@@ -13,7 +13,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
 from groundlook.core.errors import InvalidInput
-from groundlook_adapters.vectors.write import parse_crs
+from groundlook_adapters.vectors.systems import system
 
 _DIGITS = 9
 """Decimals of a degree: 0.1 mm."""
@@ -60,7 +60,7 @@ def bbox(geometry: dict[str, Any]) -> list[float]:
 @lru_cache(maxsize=64)
 def _transformer(crs: str) -> Transformer:
     try:
-        return Transformer.from_crs(parse_crs(crs), CRS.from_epsg(4326), always_xy=True)
+        return Transformer.from_crs(system(crs), CRS.from_epsg(4326), always_xy=True)
     except ProjError as error:
         reason = " ".join(str(error).split())[:120]
         raise InvalidInput(f"CRS {crs[:80]!r} has no longitude and latitude on Earth: {reason}") from None
@@ -68,7 +68,7 @@ def _transformer(crs: str) -> Transformer:
 
 @lru_cache(maxsize=64)
 def _is_geographic(crs: str) -> bool:
-    return bool(parse_crs(crs).is_geographic)
+    return bool(system(crs).is_geographic)
 
 
 def _degrees(points: NDArray[np.float64], crs: str) -> NDArray[np.float64]:

@@ -1,130 +1,165 @@
-"""Layers of polygons → one file, all or nothing."""
+"""Layers → files, all or nothing."""
 
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import shutil
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pyogrio
 import pyogrio.errors
-import shapely
-from numpy.typing import NDArray
-from pyproj import CRS, Transformer
-from pyproj.exceptions import ProjError
 
 from groundlook.core.errors import InvalidInput
-from groundlook_adapters.vectors.columns import Columns
+from groundlook_adapters.vectors.geoparquet import write_geoparquet
+from groundlook_adapters.vectors.rows import GEOMETRY
+from groundlook_adapters.vectors.systems import system
 
-_FAILURES = (
+DRIVERS = {"gpkg": "GPKG", "geojson": "GeoJSON", "flatgeobuf": "FlatGeobuf", "geoparquet": "Parquet"}
+
+_ENDINGS = {"gpkg": "gpkg", "geojson": "geojson", "flatgeobuf": "fgb", "geoparquet": "parquet"}
+"""What a draft is called: GDAL goes by the ending, and users may choose another."""
+
+# RFC 7946 has GDAL wind rings counter-clockwise and cut them at the antimeridian. Its usual 7 digits round by up to
+# 6 mm, a quarter of a pixel of a 2 cm drone image; 9 digits by 0.06 mm. Text that looks like JSON stays text, so that
+# a column has one type.
+_GEOJSON = {"RFC7946": "YES", "COORDINATE_PRECISION": "9", "AUTODETECT_JSON_STRINGS": "NO"}
+
+_REFUSALS = (
     pyogrio.errors.DataSourceError,
     pyogrio.errors.DataLayerError,
     pyogrio.errors.FeatureError,
     pyogrio.errors.FieldError,
     pyogrio.errors.GeometryError,
     pyogrio.errors.CRSError,
+    pa.ArrowException,
     RuntimeError,
-    OSError,
 )
-
-# RFC 7946 has GDAL wind rings counter-clockwise and cut them at the antimeridian. Its usual 7 digits round by up to
-# 6 mm, a quarter of a pixel of a 2 cm drone image; 9 digits by 0.06 mm.
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "GPKG": {},
-    "GeoJSON": {"RFC7946": "YES", "COORDINATE_PRECISION": 9},
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """`polygons`: shapely Polygon or MultiPolygon in `crs`, x/longitude first; `columns`: one row for each."""
+    """One layer of one file. `geometry_type`: as GDAL names it; `schema`: Arrow's, the last column is the geometry as
+    WKB in `crs`, x/longitude first; `batches`: record batches of it, made anew by every call."""
 
     name: str
     crs: str
-    polygons: Sequence[Any]
-    columns: Columns
+    geometry_type: str
+    schema: Any
+    batches: Callable[[], Iterator[Any]]
 
 
-def write(path: Path, driver: Literal["GPKG", "GeoJSON"], layers: Sequence[Layer]) -> None:
-    """Write beside `path`, count what is on disk, then replace `path`. Raises InvalidInput; `path` is as it was."""
-    folder = path.parent
-    if not folder.is_dir():
-        raise InvalidInput(f"{folder} is not a folder; make it first")
-    beside = folder / f".{path.stem[:80]}.{secrets.token_hex(4)}{'.gpkg' if driver == 'GPKG' else '.geojson'}"
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A layer on disk."""
+
+    file: Path
+    layer: str
+    crs: str
+    features: int
+
+
+@contextmanager
+def draft(path: Path) -> Iterator[Path]:
+    """A hidden folder beside `path`, gone at the end, for what is not finished. Whatever the disk refuses inside is an
+    InvalidInput that names `path` and says what is free."""
+    if not path.parent.is_dir():
+        raise InvalidInput(f"{path.parent} is not a folder; make it first")
+    folder = path.parent / f".{path.stem[:80]}.{secrets.token_hex(4)}"
     try:
-        for layer in layers:
-            _write_layer(beside, driver, layer)
-        for layer in layers:
-            _check(beside, layer)
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except _FAILURES as error:
-        free = shutil.disk_usage(folder).free >> 20
-        reason = " ".join(str(error).split())[:300]
+        folder.mkdir()
+        yield folder
+    except (OSError, sqlite3.Error) as error:
+        free = shutil.disk_usage(path.parent).free >> 20
+        reason = " ".join(str(error).split()).replace(str(folder), str(path.parent))[:300]
         raise InvalidInput(
             f"{path} can't be written ({reason}); {free} MiB are free there: make room, or write to another folder"
         ) from None
     finally:
-        for leftover in folder.glob(f"{beside.name}*"):
-            leftover.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write_layer(file: Path, driver: str, layer: Layer) -> None:
-    names, values, nulls = layer.columns.arrays()
-    shapes = np.array(layer.polygons, dtype=object)
-    several = any(p.geom_type == "MultiPolygon" for p in layer.polygons) and driver == "GPKG"
-    pyogrio.raw.write(
-        file,
-        np.asarray(shapely.to_wkb(shapes), dtype=object),
-        values,
-        names,
-        field_mask=nulls,
-        layer=layer.name,
-        driver=driver,
-        geometry_type="MultiPolygon" if several else "Polygon",
-        promote_to_multi=several,
-        crs=parse_crs(layer.crs).to_wkt(),
-        **_OPTIONS[driver],
-    )
+def write(files: Mapping[Path, Sequence[Layer]], form: str, folder: Path) -> list[Written]:
+    """Write every file inside `folder`, count what is on disk, then put them all in their places. Raises OSError."""
+    written, finished = [], {}
+    for number, (path, layers) in enumerate(files.items()):
+        beside = finished[path] = folder / f"{number}.{_ENDINGS[form]}"
+        for layer in layers:
+            rows = _write_layer(beside, form, layer)
+            _check(beside, form, layer.name, rows)
+            written.append(Written(path, layer.name, layer.crs, rows))
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())
+    for path, beside in finished.items():
+        os.replace(beside, path)
+    return written
 
 
-def _check(file: Path, layer: Layer) -> None:
+def _write_layer(file: Path, form: str, layer: Layer) -> int:
+    watched = _Watched(layer.batches())
+    try:
+        if form == "geoparquet":
+            write_geoparquet(file, layer.crs, layer.schema, watched)
+        else:
+            pyogrio.write_arrow(
+                pa.RecordBatchReader.from_batches(layer.schema, iter(watched)),
+                file,
+                layer=layer.name,
+                driver=DRIVERS[form],
+                geometry_name=GEOMETRY,
+                geometry_type=layer.geometry_type,
+                crs=system(layer.crs).to_wkt(),
+                layer_options=_options(form, file),
+            )
+    except _REFUSALS as error:
+        if watched.error is not None:  # GDAL only says that the stream ended
+            raise watched.error from None
+        raise OSError(str(error)) from None
+    return watched.rows
+
+
+def _options(form: str, file: Path) -> dict[str, str]:
+    if form == "flatgeobuf":
+        return {"TEMPORARY_DIR": str(file.parent)}
+    return _GEOJSON if form == "geojson" else {}
+
+
+class _Watched:
+    """Passes batches on, counts their rows and keeps what was raised on the way."""
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self._batches = batches
+        self.rows = 0
+        self.error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            for batch in self._batches:
+                self.rows += batch.num_rows
+                yield batch
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def _check(file: Path, form: str, layer: str, rows: int) -> None:
     # GDAL's GeoJSON writer does not notice a full disk.
-    found = pyogrio.read_info(file, layer=layer.name, force_feature_count=True)["features"]
-    if found != len(layer.polygons):
-        raise OSError(f"{found} of {len(layer.polygons)} features reached the disk")
-
-
-@lru_cache(maxsize=64)
-def parse_crs(text: str) -> CRS:
-    """A code ("EPSG:32611") or WKT2, as in GeoRef. Raises InvalidInput."""
     try:
-        match = re.fullmatch(r"(\w+):([\w.]+)", text)
-        return CRS.from_authority(*match.groups()) if match else CRS.from_wkt(text)
-    except ProjError as error:
-        raise InvalidInput(f"CRS {text[:80]!r} is not one that PROJ knows: {str(error)[:120]}") from None
-
-
-def to_lonlat(crs: str, polygons: Sequence[Any]) -> list[Any]:
-    """Polygons of one CRS in WGS84 degrees, longitude first. Raises InvalidInput where there is no such thing."""
-
-    def degrees(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        x, y = transformer.transform(points[:, 0], points[:, 1])
-        return np.stack([x, y], axis=1)
-
-    try:
-        transformer = Transformer.from_crs(parse_crs(crs), CRS.from_epsg(4326), always_xy=True)
-        placed = shapely.transform(np.array(polygons, dtype=object), degrees)
-    except ProjError:
-        placed = None
-    if placed is None or not np.isfinite(shapely.get_coordinates(placed)).all():
-        raise InvalidInput(f"{crs[:80]} has no longitude and latitude for these regions; export them as gpkg")
-    return list(placed)
+        if form == "geoparquet":
+            found = pq.read_metadata(file).num_rows
+        else:
+            name = layer if form == "gpkg" else None
+            found = pyogrio.read_info(file, layer=name, force_feature_count=True)["features"]
+    except _REFUSALS as error:
+        raise OSError(str(error)) from None
+    if found != rows:
+        raise OSError(f"{found} of {rows} features reached the disk")

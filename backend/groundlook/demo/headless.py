@@ -70,7 +70,8 @@ def run_headless(
         on("export")
         with house.timed("export"):
             out = house.work / "labels.gpkg"
-            exported = house.backend.run("export", "--project", str(house.project), "--out", str(out), "--overwrite")
+            words = ("--project", str(house.project), "--out", str(out), "--overwrite", "--merge", "none")
+            exported = house.backend.run("export", *words)  # unmerged: every region is compared with what was drawn
         with house.timed("measure"):
             map50 = _map50(house, wired, record)
         return _summary(house, wired, record, map50, int(exported["written"]))
