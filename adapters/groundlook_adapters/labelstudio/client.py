@@ -39,16 +39,24 @@ class LabelStudioClient:
     # what the loop reads
 
     def tasks(self, project: Project) -> list[Task]:
-        """See `core.ports.Labels`."""
-        return [self._decode_task(_plain(body), project) for body in self._list(project, fields="task_only")]
+        """See `core.ports.Labels`. One whose data can't be understood has no image, which whoever needs it is told,
+        and no side of the split; the others go on."""
+        return [self._task(_plain(body), project) for body in self._list(project, fields="task_only")]
+
+    def _task(self, body: Mapping[str, Any], project: Project) -> Task:
+        try:
+            return self._decode_task(body, project)
+        except InvalidInput as error:
+            log.warning("task %s: %s", body.get("id"), error)
+            return Task(int(body["id"]), "", split="margin", labelled=bool(body.get("is_labeled")))
 
     def annotations(self, project: Project) -> list[Annotation]:
-        """See `core.ports.Labels`."""
-        found = [
-            decode_annotation(_plain(item), int(body.id), project.config)
-            for body in self._list(project, fields="all", only_annotated=True)
-            for item in body.annotations or []
-        ]
+        """See `core.ports.Labels`. What can't be understood is logged and left out."""
+        found: list[Annotation] = []
+        for task, of_task in self.iter_annotations(project):
+            if isinstance(task, InvalidInput):
+                log.warning("left out: %s", task)
+            found += of_task
         return sorted(found, key=lambda a: (a.created, a.id))
 
     def iter_annotations(self, project: Project) -> Iterator[tuple[Task | InvalidInput, tuple[Annotation, ...]]]:
@@ -65,10 +73,10 @@ class LabelStudioClient:
             except InvalidInput as error:
                 yield error, ()
                 continue
-            found = []
+            found, size = [], None if task.tile is None else task.tile.size
             for item in body.annotations or []:
                 try:
-                    found.append(decode_annotation(_plain(item), int(body.id), project.config))
+                    found.append(decode_annotation(_plain(item), int(body.id), project.config, size))
                 except InvalidInput as error:
                     yield error, ()
             yield task, tuple(sorted(found, key=lambda a: (a.created, a.id)))

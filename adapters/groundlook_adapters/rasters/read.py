@@ -44,9 +44,9 @@ _MERGED = (np.uint8, np.uint16, np.int16, np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One raster. `id`: 16 hex digits of sha256 over source, etag and render. `source`: absolute path, symlinks resolved, or
-    URL. `width`, `height`, `bands`: of the grid that windows refer to. `acquired`: ISO 8601 without zone, from
-    TIFFTAG_DATETIME; `copyright` from TIFFTAG_COPYRIGHT. `georef` is None for a plain image."""
+    """One raster. `id`: 16 hex digits of sha256 over source, etag and render. `source`: absolute path, symlinks
+    resolved, or URL. `width`, `height`, `bands`: of the grid that windows refer to. `acquired`: ISO 8601 without zone,
+    from TIFFTAG_DATETIME; `copyright` from TIFFTAG_COPYRIGHT. `georef` is None for a plain image."""
 
     id: str
     source: str
