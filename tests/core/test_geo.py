@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -75,10 +77,18 @@ def test_outline_is_in_pixels_without_georeference() -> None:
     assert tile.size == (30, 20)
 
 
-def test_uid_depends_on_what_is_shown_and_on_nothing_else() -> None:
-    tile = TileRef("/a.tif", "e", (0, 0, 8, 8), scene_id="s", render="r")
-    same = TileRef("/a.tif", "e", (0, 0, 8, 8), GeoRef("EPSG:4326", (1, 0, 0, 0, 1, 0)), "t", "2020", "r")
-    assert tile.uid == same.uid
-    others = [("/b.tif", "e", (0, 0, 8, 8), "r"), ("/a.tif", "f", (0, 0, 8, 8), "r")]
-    others += [("/a.tif", "e", (1, 0, 8, 8), "r"), ("/a.tif", "e", (0, 0, 8, 8), "q")]
-    assert len({tile.uid, *(TileRef(s, e, w, render=r).uid for s, e, w, r in others)}) == 5
+def test_uid_depends_on_what_is_shown_and_where_it_lies_and_on_nothing_else() -> None:
+    place = GeoRef("EPSG:32631", (1, 0, 5e5, 0, -1, 5e6))
+    tile = TileRef("/a.tif", "e", (0, 0, 8, 8), place, "s", None, "r")
+    again = GeoRef("EPSG:32631", (1.0, -0.0, 500000.0, 0.0, -1.0, 5000000.0))  # as JSON may give it back
+    assert TileRef("/a.tif", "e", (0, 0, 8, 8), again, "t", "2020", "r").uid == tile.uid
+    others = [
+        replace(tile, source="/b.tif"),
+        replace(tile, etag="f"),
+        replace(tile, window=(1, 0, 8, 8)),
+        replace(tile, render="q"),
+        replace(tile, georef=None),
+        replace(tile, georef=GeoRef("EPSG:32632", place.transform)),
+        replace(tile, georef=GeoRef("EPSG:32631", (1, 0, 5e5 + 1e-6, 0, -1, 5e6))),
+    ]
+    assert len({tile.uid, *(other.uid for other in others)}) == 8

@@ -104,3 +104,35 @@ def test_images_without_georeference_are_split_by_image() -> None:
     assert 70 < folds.count("val") < 130
     first = [spatial_split(TileRef("/1.png", "e", (x, 0, 9, 9)), 100, 0.5, "s") for x in range(20)]
     assert len(set(first)) == 1
+
+
+def test_another_space_decides_by_its_own_blocks() -> None:
+    tile = TileRef("/s.tif", "e", (0, 0, 10, 10), GeoRef("EPSG:32631", (1, 0, 500_000, 0, -1, 5_000_000)))
+    outline = tile.outline()
+    for seed in map(str, range(50)):
+        assert spatial_split(tile, 40, 0.5, seed, ("EPSG:32631", outline)) == spatial_split(tile, 40, 0.5, seed)
+    elsewhere = np.array([[0.0, 0.0], [100.0, 100.0]])
+    folds = {spatial_split(tile, 40, 0.5, str(i), ("EPSG:3857", elsewhere)) for i in range(50)}
+    assert folds == {"margin"} or "margin" in folds  # nine blocks hardly ever agree
+    one_block = np.array([[1.0, 1.0], [2.0, 2.0]])
+    assert "margin" not in {spatial_split(tile, 40, 0.5, str(i), ("EPSG:3857", one_block)) for i in range(50)}
+
+
+@pytest.mark.parametrize("block", [0, -1, float("nan"), float("inf")])
+def test_a_block_without_a_length_is_refused(block: float) -> None:
+    tile = TileRef("/s.tif", "e", (0, 0, 10, 10), GeoRef("EPSG:32631", (1, 0, 0, 0, -1, 0)))
+    with pytest.raises(InvalidInput, match="positive"):
+        spatial_split(tile, block, 0.5, "s")
+
+
+def test_blocks_far_smaller_than_a_tile_end_soon() -> None:
+    """10^22 of them: looked at until two disagree, not all."""
+    tile = TileRef("/s.tif", "e", (0, 0, 10, 10), GeoRef("EPSG:32631", (1, 0, 0, 0, -1, 0)))
+    assert spatial_split(tile, 1e-10, 0.2, "s") == "margin"
+    assert spatial_split(tile, 1e-10, 0.0, "s") == "train"
+    assert spatial_split(tile, 1e-10, 1.0, "s") == "val"
+
+
+def test_a_tile_smaller_than_the_tolerance_of_a_block_has_a_fold() -> None:
+    tile = TileRef("/s.tif", "e", (0, 0, 1, 1), GeoRef("EPSG:32631", (1, 0, 500, 0, -1, 500)))
+    assert spatial_split(tile, 1e8, 0.5, "s") in ("train", "val")

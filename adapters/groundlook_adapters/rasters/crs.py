@@ -18,6 +18,9 @@ from groundlook.core.geo import Points
 CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,31}:[A-Za-z0-9_.]{1,32}")
 """An authority code, "EPSG:32631"."""
 
+FAR = 1e11
+"""No map reaches this far, in any unit. PROJ takes longitudes off such numbers turn by turn, for ever."""
+
 _ERRORS = (rasterio.errors.RasterioError, CPLE_BaseError, ValueError, OSError)
 
 
@@ -48,6 +51,8 @@ def parse_crs(text: str) -> Any:
 def to_lonlat(crs: str, points: Points) -> Points | None:
     """Map (N, 2) to WGS84 degrees (N, 2), longitude first. None where the CRS is not of the Earth, or where some
     point has no longitude and latitude."""
+    if not (np.abs(points) <= FAR).all():
+        return None
     try:
         x, y = rasterio.warp.transform(parse_crs(crs), parse_crs("EPSG:4326"), points[:, 0], points[:, 1])
     except _ERRORS:

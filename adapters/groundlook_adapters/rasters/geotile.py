@@ -10,7 +10,7 @@ from typing import Any
 from groundlook.core.errors import InvalidInput
 from groundlook.core.geo import Affine, GeoRef, TileRef, WindowPx
 from groundlook.core.tiling import Split
-from groundlook_adapters.rasters.crs import CODE
+from groundlook_adapters.rasters.crs import CODE, FAR
 from groundlook_adapters.rasters.footprint import footprint, ground_size, lonlat_bbox, lonlat_centre
 from groundlook_adapters.rasters.render import Render
 
@@ -78,7 +78,7 @@ def tile_ref(data: Mapping[str, Any]) -> TileRef | None:
     )
     if geo.get("tile_uid") != tile.uid:
         raise InvalidInput(
-            f"geo.tile_uid {str(geo.get('tile_uid'))[:16]!r} does not fit source, window and render; "
+            f"geo.tile_uid {str(geo.get('tile_uid'))[:16]!r} does not fit source, window, place and render; "
             "somebody edited the task's data: ingest the scene again"
         )
     return tile
@@ -127,11 +127,13 @@ def _georef(geo: Mapping[str, Any]) -> GeoRef | None:
 def _affine(value: Any) -> Affine:
     if not isinstance(value, list) or len(value) != 6 or not all(map(_is_finite, value)):
         raise _bad("proj:transform", value)
-    a, b, c, d, e, f = (float(v) for v in value)
+    a, b, c, d, e, f = (float(v) + 0.0 for v in value)  # −0.0 is written as 0
     if not math.isfinite(a * e - b * d) or a * e - b * d == 0:
         raise _bad("proj:transform", value)
     return a, b, c, d, e, f
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= FAR
+    )  # PROJ hangs on numbers beyond any map

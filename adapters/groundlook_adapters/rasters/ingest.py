@@ -10,42 +10,88 @@ from pathlib import Path
 from groundlook.core.errors import GroundlookError, InvalidRaster
 from groundlook.core.geo import TileRef, WindowPx
 from groundlook.core.tiling import grid
+from groundlook_adapters.rasters.coverage import shares
 from groundlook_adapters.rasters.files import SUFFIXES, resolve
 from groundlook_adapters.rasters.opened import opened
-from groundlook_adapters.rasters.read import Scene, all_valid, open_scene, valid_pixels
+from groundlook_adapters.rasters.read import Scene, open_scene
+from groundlook_adapters.rasters.remote import is_remote
+from groundlook_adapters.rasters.render import Choice
 
 MIN_VALID = 0.05
 """Tiles with a smaller share of pixels that have data are not worth a person's time."""
 
+AS_IS = Choice()
+"""Bands and stretch as the raster itself suggests them."""
+
 
 def scan(
-    paths: Sequence[str | Path], roots: Sequence[Path], xyz: str | None = None
+    paths: Sequence[str | Path],
+    roots: Sequence[Path],
+    xyz: str | None = None,
+    *,
+    crs: str | None = None,
+    choice: Choice = AS_IS,
+    hosts: Sequence[str] = (),
 ) -> Iterator[Scene | GroundlookError]:
-    """Every raster that `paths` name, each once, sorted within a path: files, folders (searched to the bottom) and
-    globs (** allowed). What can't be used comes as its error in its place; the rest goes on."""
-    seen: set[Path] = set()
+    """Every raster that `paths` name, each once, sorted within a path: files, folders (searched to the bottom), globs
+    (** allowed) and URLs. What can't be used comes as its error in its place; the rest goes on. `xyz`, `crs`,
+    `choice`, `hosts`: see `read.open_scene`."""
+    seen: set[str] = set()
     for path in paths:
         try:
-            found = _expand(path, roots)
+            found = [path] if is_remote(os.fspath(path)) else _expand(path, roots)
         except GroundlookError as error:
             yield error
             continue
         for file in found:
             try:
-                real = resolve(file, roots)
+                real = str(file) if is_remote(os.fspath(file)) else str(resolve(file, roots))
                 if real not in seen:
                     seen.add(real)
-                    yield open_scene(file, roots, xyz)
+                    yield open_scene(file, roots, xyz, crs=crs, choice=choice, hosts=hosts)
             except GroundlookError as error:
                 yield error
 
 
+def walk(
+    scene: Scene,
+    size: int,
+    overlap: int,
+    min_valid: float = MIN_VALID,
+    *,
+    roots: Sequence[Path] | None = None,
+    hosts: Sequence[str] = (),
+) -> Iterator[TileRef | None]:
+    """The tiles of a scene, `size` px with `overlap` px shared, row by row; None in the place of one that has data in
+    less than `min_valid` of its pixels. Nothing is kept, so that a scene may have any number of them. Raises
+    InvalidInput (overlap ≥ size), InvalidRaster (unreadable; no tile at all has data)."""
+    windows = grid(scene.width, scene.height, size, overlap)
+    if min_valid <= 0:
+        yield from (tile_of(scene, window) for window in windows)
+        return
+    most = 0.0
+    with opened(scene.source, roots, hosts, etag=scene.etag) as dataset:
+        for window, share in shares(dataset, windows, min_valid):
+            most = max(most, share)
+            yield tile_of(scene, window) if share >= min_valid else None
+    if most < min_valid:
+        raise InvalidRaster(_nothing(scene, most, min_valid))
+
+
 def tiles(scene: Scene, size: int, overlap: int, min_valid: float = MIN_VALID) -> tuple[list[TileRef], int]:
-    """The tiles of a scene, `size` px with `overlap` px shared, row by row, and how many were left out because less
-    than `min_valid` of them has data. Raises InvalidInput (overlap ≥ size), InvalidRaster."""
-    windows = list(grid(scene.width, scene.height, size, overlap))
-    kept = [tile_of(scene, window) for window in _with_data(scene, windows, min_valid)]
-    return kept, len(windows) - len(kept)
+    """`walk` as a list, and how many were left out."""
+    found = list(walk(scene, size, overlap, min_valid))
+    kept = [tile for tile in found if tile is not None]
+    return kept, len(found) - len(kept)
+
+
+def _nothing(scene: Scene, most: float, least: float) -> str:
+    if most == 0:
+        return f"{scene.source} has no pixels with data: all of it is nodata, masked or transparent; check its nodata"
+    return (
+        f"{scene.source}: no tile has data in {least:.3g} of its pixels, the fullest in {most:.3g}; "
+        "use smaller tiles or a lower --min-valid"
+    )
 
 
 def tile_of(scene: Scene, window: WindowPx) -> TileRef:
@@ -59,16 +105,6 @@ def tile_of(scene: Scene, window: WindowPx) -> TileRef:
         acquired=scene.acquired,
         render=scene.render.text(),
     )
-
-
-def _with_data(scene: Scene, windows: Sequence[WindowPx], least: float) -> Iterator[WindowPx]:
-    with opened(Path(scene.source)) as dataset:
-        if all_valid(dataset):
-            yield from windows
-            return
-        for window in windows:
-            if valid_pixels(dataset, window).mean() >= least:
-                yield window
 
 
 def _expand(path: str | Path, roots: Sequence[Path]) -> list[Path]:

@@ -72,7 +72,8 @@ class TileRef:
     def uid(self) -> str:
         """Sha256 of source, etag, window, georeference and render: the same tile is the same uid on every machine,
         and a scene that is placed anew has new tiles."""
-        placed = None if self.georef is None else [self.georef.crs, list(self.georef.transform)]
+        # Floats without −0.0: as JSON gives them back.
+        placed = None if self.georef is None else [self.georef.crs, [float(v) + 0.0 for v in self.georef.transform]]
         parts: list[Any] = [self.source, self.etag, list(self.window), placed, self.render]
         return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
 

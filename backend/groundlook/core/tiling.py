@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from typing import Literal
 
 from groundlook.core.errors import InvalidInput
-from groundlook.core.geo import TileRef, WindowPx
+from groundlook.core.geo import Points, TileRef, WindowPx
 
 Split = Literal["train", "val", "margin"]
 """`val` is held out for the gate; `margin` straddles both kinds of ground, so neither may use it."""
@@ -30,23 +31,37 @@ def _starts(length: int, size: int, overlap: int) -> list[int]:
     return [*starts, length - size]
 
 
-def spatial_split(tile: TileRef, block: float, share: float, seed: str) -> Split:
+def spatial_split(
+    tile: TileRef, block: float, share: float, seed: str, space: tuple[str, Points] | None = None
+) -> Split:
     """Assign a tile by the map blocks it lies in, so that every date of a place shares a fold.
 
-    `block`: side of a block in units of the CRS. `share`: fraction of blocks held out. A tile whose blocks disagree
-    is `margin`. An image without georeference is a block of its own.
+    `block`: side of a block in units of the space. `share`: fraction of blocks held out. `space`: the name of the
+    coordinate system whose blocks decide, and points (N, 2) in it whose envelope covers the tile; by default the
+    tile's own CRS and corners. A tile whose blocks disagree is `margin`. An image without georeference is a block of
+    its own. Raises InvalidInput for a block that is not a positive length.
     """
-    if tile.georef is None:
-        return _fold(seed, tile.source, 0, 0, share)
-    corners = tile.outline() / block
+    if not (math.isfinite(block) and block > 0):
+        raise InvalidInput(f"block {block}: the side of a held-out block must be a positive number")
+    if space is None:
+        if tile.georef is None:
+            return _fold(seed, tile.source, 0, 0, share)
+        space = (tile.georef.crs, tile.outline())
+    name, outline = space
+    corners = outline / block
     eps = 1e-6  # tiles that end exactly on a block's edge don't reach into the next block
     (x0, y0), (x1, y1) = corners.min(axis=0) + eps, corners.max(axis=0) - eps
-    folds = {
-        _fold(seed, tile.georef.crs, i, j, share)
-        for i in range(int(x0 // 1), int(x1 // 1) + 1)
-        for j in range(int(y0 // 1), int(y1 // 1) + 1)
-    }
-    return folds.pop() if len(folds) == 1 else "margin"
+    columns, rows = _blocks(x0, x1), _blocks(y0, y1)
+    if not 0 < share < 1:
+        return "val" if share >= 1 else "train"
+    first = _fold(seed, name, columns[0], rows[0], share)
+    same = all(_fold(seed, name, i, j, share) == first for i in columns for j in rows)  # ends at the first that differs
+    return first if same else "margin"
+
+
+def _blocks(low: float, high: float) -> range:
+    # A tile thinner than the tolerance still lies in one block.
+    return range(math.floor(min(low, high)), math.floor(max(low, high)) + 1)
 
 
 def _fold(seed: str, space: str, i: int, j: int, share: float) -> Split:

@@ -31,11 +31,16 @@ class Settings:
     """Folders that rasters may be read from, separated by the system's path separator. Unset: the working folder."""
     image_hosts: tuple[str, ...] = ()
     """Further hosts, separated by commas, that task images may be fetched from; Label Studio's own always may."""
+    raster_hosts: tuple[str, ...] = ()
+    """Where rasters may be read from over the network, separated by commas: "data.example.org",
+    "127.0.0.1:8123", "s3://bucket", "gs://bucket", "az://container". Unset: nowhere."""
     user: str = ""
     """HTTP Basic for Label Studio's calls; with `password`. Empty: no login is asked for."""
     password: str = ""
     max_body_mb: float = 200.0
     """Larger request bodies are refused."""
+    tile_cache_mb: int = 512
+    """What the pictures kept on disk may take; 0 keeps them in memory only."""
     window: int = 30
     retrain_every: int = 24
     held_out_every: int = 4
@@ -66,7 +71,9 @@ _CASTS: dict[str, Callable[[str], Any]] = {
     "url": lambda text: text.rstrip("/"),
     "roots": _paths,
     "image_hosts": _words,
+    "raster_hosts": _words,
     "max_body_mb": float,
+    "tile_cache_mb": int,
     "window": int,
     "retrain_every": int,
     "held_out_every": int,

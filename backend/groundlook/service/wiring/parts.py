@@ -42,8 +42,6 @@ from groundlook_adapters.store.sqlite import SqliteStore
 
 __all__ = ["TaskImages", "Wired", "decode_task", "encode_region", "web_app", "wire"]
 
-TILE_CACHE_MB = 512
-"""What the pictures kept on disk may take."""
 
 QUICKLOOK_PX, QUICKLOOK_QUALITY = 800, 85
 """Longest side of a scene's quick-look, and its JPEG quality."""
@@ -125,7 +123,7 @@ def web_app(wired: Wired) -> FastAPI:
 
     contract = Wire(decode_task, encode_prediction, _event_annotation, parse_config)
     limit = int(wired.settings.max_body_mb * 1_000_000)
-    pictures = PictureCache(wired.settings.home / "pictures", TILE_CACHE_MB * 2**20)
+    pictures = PictureCache(wired.settings.home / "pictures", wired.settings.tile_cache_mb * 2**20)
     tiles = tiles_router(render, check, pictures)
     pages = pages_router(SceneBoard(wired.client, wired.store, wired.key), wired.settings.login)
     return create_app(wired.loop, contract, tiles, wired.settings.login, limit, _warm, pages)
