@@ -21,6 +21,10 @@ VENDORS = {
     "huey": ("adapters/groundlook_adapters/jobs/",),
     "pyogrio": ("adapters/groundlook_adapters/vectors/",),
     "rasterio": ("adapters/groundlook_adapters/rasters/", "backend/groundlook/demo/scene.py"),
+    "numba": ("adapters/groundlook_adapters/",),
+    "pyarrow": ("adapters/groundlook_adapters/vectors/",),
+    "pystac": ("adapters/groundlook_adapters/vectors/stac.py",),
+    "jinja2": ("backend/groundlook/service/pages/",),
     "fastapi": ("backend/groundlook/service/",),
 }
 

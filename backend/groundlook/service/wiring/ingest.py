@@ -180,7 +180,8 @@ class _Ingest:
         if options.object_size is not None:
             size, overlap = tile_size(scene, options.object_size)
         fold = self._folds.scene(scene, size)
-        for tile in walk(scene, size, overlap, options.min_valid):
+        roots, hosts = self._wired.settings.roots, self._wired.settings.raster_hosts
+        for tile in walk(scene, size, overlap, options.min_valid, roots=roots, hosts=hosts):
             if tile is None:
                 report.empty += 1
                 continue
