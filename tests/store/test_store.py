@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from groundlook.core.errors import NotFound
-from groundlook.core.geometry import Box, Polygon
+from groundlook.core.geometry import Box, Ellipse, Point, Polygon, Shape
+from groundlook.core.mask import Mask
 from groundlook.core.ports import Store
 from groundlook.core.types import (
     Annotation,
     Control,
     LabelConfig,
     ModelVersion,
+    Original,
     Prediction,
     Project,
     RankedTask,
     Region,
+    SceneRow,
     Score,
     Window,
 )
@@ -52,6 +55,87 @@ def test_an_unknown_project_or_scene_says_what_to_run(store: Store) -> None:
         store.project(8)
     with pytest.raises(NotFound, match="scene abc was never ingested here"):
         store.scene("abc")
+
+
+def test_scenes_come_back_in_the_order_of_their_files(store: Store) -> None:
+    rows = [SceneRow(f"id{i}", f"/data/{3 - i}.tif", f"etag{i}", "{}", 100 + i, 50) for i in range(3)]
+    for row in rows:
+        store.put_scene(row)
+    store.put_scene(rows[0])
+    assert store.scenes() == rows[::-1]
+    assert store.scene("id1") == rows[1]
+
+
+SHAPES: list[Shape] = [
+    Polygon(((0.1, 0.2), (30.0, 1 / 3), (7.0, 8.0))),
+    Box(1, 2, 3, 4, 5),
+    Ellipse(1, 2, 3, 4, 5),
+    Point(0.5, 1 / 7),
+    Mask.of(np.eye(8, dtype=bool)),
+]
+
+
+def original(number: int) -> Original:
+    shape = SHAPES[number % len(SHAPES)]
+    return Original(bytes([number % 256, 0, 255]), "EPSG:4326", shape, f"a.gpkg:houses/{number}")
+
+
+def test_originals_come_back_by_the_uid_of_their_region(store: Store) -> None:
+    rows = {f"u{i}": original(i) for i in range(600)}
+    store.put_originals(1, rows)
+    assert store.originals(1, [*rows, "unknown"]) == rows
+    assert store.originals(2, list(rows)) == {}
+    assert store.originals(1, []) == {}
+    store.put_originals(1, {"u1": original(2)})
+    assert store.originals(1, ["u1"]) == {"u1": original(2)}
+
+
+def put_loaded(store: Store, file: str, uids: Sequence[str], task: int = 5) -> int:
+    store.put_originals(1, {u: original(i) for i, u in enumerate(uids)})
+    return store.put_loaded(1, file, ((task, loaded_of(i, u)) for i, u in enumerate(uids)))
+
+
+def loaded_of(number: int, uid: str) -> Prediction:
+    came = original(number)
+    return Prediction(V1, (Region(came.shape, "A", None, uid, "prediction", came.source),), size=(64, 32))
+
+
+def test_loaded_regions_come_back_by_task_with_shape_and_order(store: Store) -> None:
+    assert store.loaded(1, [5]) == {}
+    uids = [f"u{i}" for i in range(600)]
+    assert put_loaded(store, "a.gpkg:houses", uids) == 0
+    assert put_loaded(store, "b.gpkg:roads", ["r1"], task=6) == 0
+    found = store.loaded(1, [4, 5, 6, 7])
+    assert list(found) == [5, 6]
+    assert found[5].regions == tuple(loaded_of(i, u).regions[0] for i, u in enumerate(uids))
+    assert found[5].size == (64, 32)
+    assert found[5].knows
+    assert store.loaded(2, [5]) == {}
+
+
+def test_a_file_takes_the_place_of_what_it_left_before(store: Store) -> None:
+    put_loaded(store, "a.gpkg:houses", ["u1", "u2"])
+    put_loaded(store, "a.gpkg:sheds", ["s1"])
+    assert put_loaded(store, "a.gpkg:houses", ["u2", "u3", "u4"]) == 2
+    assert sorted(r.uid for r in store.loaded(1, [5])[5].regions) == ["s1", "u2", "u3", "u4"]
+    assert put_loaded(store, "a.gpkg:houses", []) == 3
+    assert [r.uid for r in store.loaded(1, [5])[5].regions] == ["s1"]
+    assert store.originals(1, ["u1"]) != {}, "what was annotated meanwhile still has its original"
+
+
+def test_a_load_that_fails_on_the_way_changes_nothing(store: Store) -> None:
+    put_loaded(store, "a.gpkg:houses", ["u1", "u2"])
+
+    def rows() -> Iterator[tuple[int, Prediction]]:
+        for i in range(300):
+            yield 5, loaded_of(i, f"new{i}")
+        assert [r.uid for r in store.loaded(1, [5])[5].regions] == ["u1", "u2"], "nobody sees half a load"
+        raise RuntimeError("the file is cut off")
+
+    with pytest.raises(RuntimeError, match="cut off"):
+        store.put_loaded(1, "a.gpkg:houses", rows())
+    assert [r.uid for r in store.loaded(1, [5])[5].regions] == ["u1", "u2"]
+    assert put_loaded(store, "a.gpkg:houses", ["u3"]) == 2
 
 
 def test_scores_keep_unknown_apart_from_zero(store: Store) -> None:

@@ -81,7 +81,7 @@ def encode_prediction(prediction: Prediction, config: LabelConfig, score: float,
     choices: dict[str, dict[str, Any]] = {}
     for region in prediction.regions:
         try:
-            item = encode_region(region, config, prediction.size)
+            item = encode_region(region, config, prediction.size, region.note)
         except InvalidInput as error:
             log.warning("left out of a prediction: %s", error)
             continue

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from groundlook.core.types import (
     Prediction,
     Project,
     RankedTask,
+    Region,
     SceneRow,
     Score,
     Window,
@@ -43,6 +45,15 @@ create table if not exists original (
     project integer, uid text, geometry blob not null, crs text not null, shape text not null, source text not null,
     primary key (project, uid)
 ) without rowid;
+create table if not exists load (
+    id integer primary key autoincrement, project integer not null, file text not null, done integer not null
+);
+create table if not exists loaded (
+    load integer not null, project integer not null, task integer not null, uid text not null, label text not null,
+    width integer not null, height integer not null
+);
+create index if not exists loaded_of_task on loaded (project, task);
+create index if not exists loaded_of_load on loaded (load);
 create table if not exists embedding (
     project integer, task integer, embedder text, vector blob not null, primary key (project, embedder, task)
 ) without rowid;
@@ -61,6 +72,10 @@ create table if not exists served (
 create table if not exists value (project integer, key text, value real not null, primary key (project, key));
 """
 _CHUNK = 256
+_BULK = 4096
+"""Rows of a bulk load in one transaction: closing a connection after writing takes longer than writing 256 rows."""
+_LOADED = ModelVersion("loaded", "vectors")
+"""What loaded regions say they were predicted by."""
 
 
 class SqliteStore:
@@ -149,6 +164,7 @@ class SqliteStore:
         self._insert(
             "insert or replace into original values (?, ?, ?, ?, ?, ?)",
             [(project, u, o.geometry, o.crs, json.dumps(encode_shape(o.shape)), o.source) for u, o in rows.items()],
+            _BULK,
         )
 
     def originals(self, project: int, uids: Sequence[str]) -> dict[str, Original]:
@@ -160,6 +176,46 @@ class SqliteStore:
             for uid, geometry, crs, shape, source in self._rows(sql, project, *part):
                 found[str(uid)] = Original(geometry, crs, decode_shape(json.loads(shape)), source)
         return found
+
+    def put_loaded(self, project: int, file: str, rows: Iterable[tuple[int, Prediction]]) -> int:
+        with self._write() as db:
+            load = db.execute("insert into load (project, file, done) values (?, ?, 0)", (project, file)).lastrowid
+        try:
+            # Small transactions; nobody reads what is not done, whatever ends us on the way.
+            flat = (
+                (load, project, task, region.uid, region.label, *prediction.size)
+                for task, prediction in rows
+                for region in prediction.regions
+            )
+            while chunk := list(islice(flat, _BULK)):
+                self._insert("insert into loaded values (?, ?, ?, ?, ?, ?, ?)", chunk, _BULK)
+        except BaseException:
+            with self._write() as db:
+                _drop_loads(db, [load])
+            raise
+        with self._write() as db:
+            sql = "select id, done from load where project = ? and file = ? and id < ?"  # a later one is not ours
+            old = db.execute(sql, (project, file, load)).fetchall()
+            gone = sum(_drop_loads(db, [i]) * int(done) for i, done in old)
+            db.execute("update load set done = 1 where id = ?", (load,))
+        return gone
+
+    def loaded(self, project: int, tasks: Sequence[int]) -> dict[int, Prediction]:
+        regions: dict[int, list[Region]] = {}
+        sizes: dict[int, tuple[int, int]] = {}
+        for at in range(0, len(tasks), _CHUNK):
+            part = tasks[at : at + _CHUNK]
+            sql = f"""
+                select l.task, l.uid, l.label, l.width, l.height, o.shape, o.source from loaded l
+                join load on load.id = l.load and load.done
+                join original o on o.project = l.project and o.uid = l.uid
+                where l.project = ? and l.task in ({",".join("?" * len(part))}) order by l.rowid
+            """  # noqa: S608
+            for task, uid, label, width, height, shape, source in self._rows(sql, project, *part):
+                region = Region(decode_shape(json.loads(shape)), label, None, uid, "prediction", source)
+                regions.setdefault(int(task), []).append(region)
+                sizes[int(task)] = (width, height)
+        return {t: Prediction(_LOADED, tuple(found), size=sizes[t]) for t, found in regions.items()}
 
     # features and scores
 
@@ -200,10 +256,10 @@ class SqliteStore:
             found.update({int(t): _prediction(version, body) for t, body in rows})
         return found
 
-    def _insert(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        for at in range(0, len(rows), _CHUNK):
+    def _insert(self, sql: str, rows: Sequence[tuple[Any, ...]], size: int = _CHUNK) -> None:
+        for at in range(0, len(rows), size):
             with self._write() as db:
-                db.executemany(sql, rows[at : at + _CHUNK])
+                db.executemany(sql, rows[at : at + size])
 
     # the queue, planned and served
 
@@ -261,6 +317,13 @@ class SqliteStore:
     def value(self, project: int, key: str, default: float = 0.0) -> float:
         rows = self._rows("select value from value where project = ? and key = ?", project, key)
         return float(rows[0][0]) if rows else default
+
+
+def _drop_loads(db: sqlite3.Connection, loads: Sequence[int | None]) -> int:
+    """How many regions that were."""
+    gone = sum(int(db.execute("delete from loaded where load = ?", (i,)).rowcount) for i in loads)
+    db.executemany("delete from load where id = ?", [(i,) for i in loads])
+    return gone
 
 
 def _dump(prediction: Prediction) -> str:

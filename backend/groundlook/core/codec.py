@@ -16,12 +16,14 @@ from groundlook.core.types import Region
 def encode_region(region: Region) -> dict[str, Any]:
     """Region → JSON value; the inverse of `decode_region`."""
     body = {"label": region.label, "score": region.score, "uid": region.uid, "origin": region.origin}
+    if region.note:
+        body["note"] = region.note
     return {**body, **encode_shape(region.shape)}
 
 
 def decode_region(body: Mapping[str, Any]) -> Region:
     """JSON value → Region."""
-    return Region(decode_shape(body), body["label"], body["score"], body["uid"], body["origin"])
+    return Region(decode_shape(body), body["label"], body["score"], body["uid"], body["origin"], body.get("note", ""))
 
 
 def encode_shape(shape: Shape) -> dict[str, Any]:

@@ -146,6 +146,14 @@ class Store(Protocol):
     def originals(self, project: int, uids: Sequence[str]) -> dict[str, Original]:
         """Those of `uids` that came from vector data."""
 
+    def put_loaded(self, project: int, file: str, rows: Iterable[tuple[int, Prediction]]) -> int:
+        """Keep regions of vector data: (task id, its regions), a task as often as need be. Their originals are put
+        first. All of it takes the place of what was kept under `file` before, at the end, or nothing does where
+        `rows` raises. How many regions that dropped."""
+
+    def loaded(self, project: int, tasks: Sequence[int]) -> dict[int, Prediction]:
+        """The loaded regions of those of `tasks` that have any, of all files."""
+
     def scores(self, project: int, version: ModelVersion) -> dict[int, Score]:
         """Task id → Score of that model version."""
 

@@ -18,13 +18,14 @@ from groundlook.core.tiling import Split
 class Region:
     """One labelled thing in tile pixels. `score` is a model's confidence 0…1, None for a person's region.
     `uid` is the id it has in Label Studio; `origin`: manual, prediction,
-    or prediction-changed, as Label Studio says."""
+    or prediction-changed, as Label Studio says. `note`: shown beside it: the vector feature it was made of."""
 
     shape: Shape
     label: str
     score: float | None = None
     uid: str = ""
     origin: str = "manual"
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

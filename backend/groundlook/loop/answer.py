@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from groundlook.core.errors import GroundlookError
 from groundlook.core.types import ModelVersion, Prediction, Project, Task
-from groundlook.loop.parts import BATCH, UNSEEN, Loop, predict_tiles, read_tiles, serving_version
+from groundlook.loop.parts import BATCH, UNSEEN, Loop, known_answers, predict_tiles, read_tiles, serving_version
 
 
 def served_version(loop: Loop, project_id: int) -> tuple[str, ModelVersion]:
@@ -21,9 +21,9 @@ def served_version(loop: Loop, project_id: int) -> tuple[str, ModelVersion]:
 def answer(
     loop: Loop, project: Project, version: ModelVersion, tasks: Sequence[Task]
 ) -> list[Prediction | GroundlookError]:
-    """A prediction by `version` for each task, in order; an error where its image can't be read. What the store
-    holds is not computed again."""
-    known = loop.store.predictions(project.id, version, [t.id for t in tasks if t.id])
+    """What people see first on each task, in order: what is known of it, else a prediction by `version`; an error
+    where its image can't be read."""
+    known = known_answers(loop, project, version, [t.id for t in tasks if t.id])
     found: list[Prediction | GroundlookError | None] = [known.get(t.id) for t in tasks]
     todo = [i for i, p in enumerate(found) if p is None or (isinstance(p, Prediction) and p.size == UNSEEN)]
     for at in range(0, len(todo), BATCH):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -76,6 +76,22 @@ def read_tiles(
             log.warning("task %s of project %s: %s", task.id, project.id, error)
             broken[key] = error
     return tiles, broken
+
+
+def known_answers(loop: Loop, project: Project, version: ModelVersion, tasks: Sequence[int]) -> dict[int, Prediction]:
+    """What people see first on those of `tasks` of which that is known: regions loaded from vector data where there
+    are any, for as long as the config has their labels; else what `version` predicted.
+
+    Somebody surveyed those vectors; a model only guesses, whatever it learned. So they stand in for its answer, whole,
+    and under its version, or Label Studio would not show them. The order of the queue stays the model's.
+    """
+    found = loop.store.predictions(project.id, version, tasks)
+    labels = {label for control in project.config.controls for label in control.labels}
+    for task, prediction in loop.store.loaded(project.id, tasks).items():
+        regions = tuple(r for r in prediction.regions if r.label in labels)
+        if regions:
+            found[task] = replace(prediction, regions=regions)
+    return found
 
 
 def predict_tiles(

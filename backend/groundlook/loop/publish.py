@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from groundlook.core.types import ModelVersion, Pool, Project, RankedTask, Score, Task, Window
-from groundlook.loop.parts import Loop, serving_version
+from groundlook.loop.parts import Loop, known_answers, serving_version
 from groundlook.strategies.holdout import interleave
 
 
@@ -25,7 +25,7 @@ def publish(loop: Loop, project: Project) -> str:
         number = loop.store.next_number(project.id, "window")
         ranking = _rank(loop, project.id, tasks, seen, scores, np.random.default_rng([loop.settings.seed, number]))
         window = Window(number, version, ranking[: _length(loop, project.id)])
-        predictions = loop.store.predictions(project.id, version, [t.task_id for t in window.tasks])
+        predictions = known_answers(loop, project, version, [t.task_id for t in window.tasks])
         loop.queue.publish(project, window, predictions)
         window = replace(window, published=loop.clock())
         loop.store.add_window(project.id, window)

@@ -11,7 +11,7 @@ import typer
 from groundlook import __version__
 from groundlook.core.errors import GroundlookError
 from groundlook.core.process import yield_cores
-from groundlook.service.cli import bench, connect, demo, doctor, export, ingest, loop, server
+from groundlook.service.cli import bench, connect, demo, doctor, export, ingest, load, loop, server
 
 app = typer.Typer(
     name="groundlook",
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (server, connect, ingest, export, loop, demo, doctor, bench):
+for group in (server, connect, ingest, load, export, loop, demo, doctor, bench):
     group.register(app)
 
 
@@ -35,8 +35,8 @@ def _root(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    for noisy in ("httpx", "huey"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for noisy, level in (("httpx", logging.WARNING), ("huey", logging.WARNING), ("rasterio", logging.ERROR)):
+        logging.getLogger(noisy).setLevel(level)
     if version:
         typer.echo(__version__)
         raise typer.Exit
