@@ -23,7 +23,7 @@ VENDORS = {
     "rasterio": ("adapters/groundlook_adapters/rasters/", "backend/groundlook/demo/scene.py"),
     "numba": ("adapters/groundlook_adapters/",),
     "pyarrow": ("adapters/groundlook_adapters/vectors/",),
-    "pystac": ("adapters/groundlook_adapters/vectors/stac.py",),
+    "pystac": ("adapters/groundlook_adapters/vectors/datasets/stac.py",),
     "jinja2": ("backend/groundlook/service/pages/",),
     "fastapi": ("backend/groundlook/service/",),
 }

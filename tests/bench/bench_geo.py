@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from groundlook.core.mask import Mask
 from groundlook.service.bench import Goal, Result, in_turns, percentile, result
 from groundlook_adapters.labelstudio.rle import decode_mask, encode_mask, mask_of
-from groundlook_adapters.vectors.merge import Piece, merge_instances
-from groundlook_adapters.vectors.trace import outlines
+from groundlook_adapters.vectors.geometry.trace import outlines
+from groundlook_adapters.vectors.seams.merge import Piece, merge_instances
 
 sys.path.insert(0, str(Path(__file__).parent))
 from geo_house import bare_loop, big_scene, endpoint, ingest_loop, rio_tiler_tiles

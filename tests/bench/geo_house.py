@@ -22,13 +22,13 @@ from groundlook.core.geo import TileRef
 from groundlook.core.tiling import grid
 from groundlook.core.types import SceneRow
 from groundlook.demo.studio import free_port
-from groundlook_adapters.rasters.geotile import task_data
-from groundlook_adapters.rasters.ingest import walk
-from groundlook_adapters.rasters.opened import close_idle
-from groundlook_adapters.rasters.prerender import album, prerender
-from groundlook_adapters.rasters.read import open_scene, read_rgb
-from groundlook_adapters.rasters.render import RGB, Render
+from groundlook_adapters.rasters.pictures.prerender import album, prerender
+from groundlook_adapters.rasters.pictures.render import RGB, Render
+from groundlook_adapters.rasters.reading.opened import close_idle
+from groundlook_adapters.rasters.reading.read import open_scene, read_rgb
 from groundlook_adapters.rasters.signing import tile_path
+from groundlook_adapters.rasters.tiling.geotile import task_data
+from groundlook_adapters.rasters.tiling.ingest import walk
 from groundlook_adapters.store.sqlite import SqliteStore
 
 TILE, KEY = 1024, b"bench" * 7

@@ -27,9 +27,9 @@ from groundlook.models.yolo import network
 from groundlook.models.yolo.predict import YoloModel
 from groundlook.models.yolo.weights import Weights, digest, save
 from groundlook_adapters.labelstudio.config import parse_config
-from groundlook_adapters.rasters.geotile import task_data
-from groundlook_adapters.rasters.ingest import tiles
-from groundlook_adapters.rasters.read import open_scene, read_rgb
+from groundlook_adapters.rasters.reading.read import open_scene, read_rgb
+from groundlook_adapters.rasters.tiling.geotile import task_data
+from groundlook_adapters.rasters.tiling.ingest import tiles
 from groundlook_adapters.store.sqlite import SqliteStore
 
 ARCH, LABELS, SIDE, TILE = "yolov5n.yaml", ("Building",), 3072, 512

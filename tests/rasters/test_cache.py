@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from groundlook_adapters.rasters.cache import PictureCache
+from groundlook_adapters.rasters.pictures.cache import PictureCache
 
 LIMIT = 64_000
 

@@ -73,7 +73,7 @@ OPEN = """
 import sys
 from pathlib import Path
 from groundlook.core.errors import GroundlookError
-from groundlook_adapters.rasters.read import open_scene
+from groundlook_adapters.rasters.reading.read import open_scene
 path = Path(sys.argv[1])
 try:
     print(open_scene(path, [path.parent]).georef.crs)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from groundlook.core.errors import InvalidInput
-from groundlook_adapters.rasters.expression import check_expression, parse_expression
+from groundlook_adapters.rasters.pictures.expression import check_expression, parse_expression
 
 
 def evaluate(text: str, *bands: Any, dtype: str = "float64") -> NDArray[Any]:

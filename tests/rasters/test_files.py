@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from groundlook.core.errors import GroundlookError, InvalidRaster, NotAllowed
-from groundlook_adapters.rasters import files, vrt
-from groundlook_adapters.rasters.files import content_tag, driver_of, driver_of_head, etag, resolve
-from groundlook_adapters.rasters.read import open_scene, read_rgb, read_window
+from groundlook_adapters.rasters.reading import files, vrt
+from groundlook_adapters.rasters.reading.files import content_tag, driver_of, driver_of_head, etag, resolve
+from groundlook_adapters.rasters.reading.read import open_scene, read_rgb, read_window
 
 MakeRaster = Callable[..., Path]
 Pixels = NDArray[np.uint8]

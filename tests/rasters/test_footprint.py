@@ -14,8 +14,14 @@ from hypothesis import strategies as st
 from pyproj import Geod
 
 from groundlook.core.geo import GeoRef, TileRef
-from groundlook_adapters.rasters.footprint import footprint, ground_size, lonlat_bbox, lonlat_centre, scene_extent
-from groundlook_adapters.rasters.geotile import task_data, tile_ref
+from groundlook_adapters.rasters.tiling.footprint import (
+    footprint,
+    ground_size,
+    lonlat_bbox,
+    lonlat_centre,
+    scene_extent,
+)
+from groundlook_adapters.rasters.tiling.geotile import task_data, tile_ref
 
 
 def tile(crs: str, a: float, b: float, x: float, y: float, size: tuple[int, int] = (1000, 1000)) -> TileRef:

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from groundlook.core.errors import InvalidInput
 from groundlook.core.geo import GeoRef, TileRef
-from groundlook_adapters.rasters.geotile import task_data, tile_ref
-from groundlook_adapters.rasters.ingest import tiles
-from groundlook_adapters.rasters.read import Scene, open_scene
-from groundlook_adapters.rasters.render import Render
+from groundlook_adapters.rasters.pictures.render import Render
+from groundlook_adapters.rasters.reading.read import Scene, open_scene
+from groundlook_adapters.rasters.tiling.geotile import task_data, tile_ref
+from groundlook_adapters.rasters.tiling.ingest import tiles
 
 MakeRaster = Callable[..., Path]
 

@@ -23,11 +23,11 @@ from rasterio.windows import Window
 
 from groundlook.core.errors import GroundlookError, InvalidInput, InvalidRaster, NotAllowed
 from groundlook.core.tiling import grid
-from groundlook_adapters.rasters.coverage import shares
-from groundlook_adapters.rasters.geotile import task_data, tile_ref
-from groundlook_adapters.rasters.ingest import scan, tiles, walk
-from groundlook_adapters.rasters.read import Scene, open_scene, read_rgb
-from groundlook_adapters.rasters.render import Choice
+from groundlook_adapters.rasters.pictures.render import Choice
+from groundlook_adapters.rasters.reading.read import Scene, open_scene, read_rgb
+from groundlook_adapters.rasters.tiling.coverage import shares
+from groundlook_adapters.rasters.tiling.geotile import task_data, tile_ref
+from groundlook_adapters.rasters.tiling.ingest import scan, tiles, walk
 
 MakeRaster = Callable[..., Path]
 
@@ -254,7 +254,7 @@ def test_overviews_spare_the_pixels(tmp_path: Path, make_tif: MakeRaster) -> Non
 HUGE = """
 import resource, sys, time
 from pathlib import Path
-from groundlook_adapters.rasters.ingest import scan, walk
+from groundlook_adapters.rasters.tiling.ingest import scan, walk
 path = Path(sys.argv[1])
 scene = next(scan([path], [path.parent]))
 kept = empty = 0

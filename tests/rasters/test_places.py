@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from groundlook.core.geo import GeoRef, TileRef
 from groundlook.core.tiling import Split, grid
-from groundlook_adapters.rasters.places import Places, fold, outlines, period
+from groundlook_adapters.rasters.tiling.places import Places, fold, outlines, period
 
 Scene = tuple[str, GeoRef, int, int]
 MOON = rasterio.crs.CRS.from_proj4("+proj=eqc +lat_ts=0 +lon_0=0 +a=1737400 +b=1737400 +units=m").to_wkt()

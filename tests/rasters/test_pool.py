@@ -16,10 +16,10 @@ import rasterio
 from numpy.typing import NDArray
 
 from groundlook.core.errors import InvalidRaster
-from groundlook_adapters.rasters import opened as guard
-from groundlook_adapters.rasters.opened import close_idle, opened
-from groundlook_adapters.rasters.pool import Held, Pool
-from groundlook_adapters.rasters.read import open_scene, quicklook, read_rgb, read_window
+from groundlook_adapters.rasters.reading import opened as guard
+from groundlook_adapters.rasters.reading.opened import close_idle, opened
+from groundlook_adapters.rasters.reading.pool import Held, Pool
+from groundlook_adapters.rasters.reading.read import open_scene, quicklook, read_rgb, read_window
 
 MakeRaster = Callable[..., Path]
 Pixels = NDArray[np.uint8]
@@ -152,8 +152,8 @@ def test_a_forked_child_shares_no_file(tmp_path: Path, make_tif: MakeRaster, rgb
     path = make_tif(rgb)
     code = (
         "import os, sys\nfrom pathlib import Path\n"
-        "from groundlook_adapters.rasters import opened as guard\n"
-        "from groundlook_adapters.rasters.read import read_window\n"
+        "from groundlook_adapters.rasters.reading import opened as guard\n"
+        "from groundlook_adapters.rasters.reading.read import read_window\n"
         "p = Path(sys.argv[1]); read_window(str(p), (0, 0, 9, 9), [p.parent]); assert len(guard._idle) == 1\n"
         "pid = os.fork()\n"
         "if pid == 0:\n"

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from groundlook.core.errors import InvalidInput, InvalidRaster
 from groundlook.core.geo import TileRef
-from groundlook_adapters.rasters.ingest import scan, tiles
-from groundlook_adapters.rasters.prerender import album, is_whole, prerender
-from groundlook_adapters.rasters.read import Scene, read_rgb
+from groundlook_adapters.rasters.pictures.prerender import album, is_whole, prerender
+from groundlook_adapters.rasters.reading.read import Scene, read_rgb
+from groundlook_adapters.rasters.tiling.ingest import scan, tiles
 
 MakeRaster = Callable[..., Path]
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from groundlook.core.errors import GroundlookError, InvalidInput, InvalidRaster, NotAllowed
-from groundlook_adapters.rasters.read import open_scene, opened, quicklook, read_rgb, read_window, valid_pixels
-from groundlook_adapters.rasters.render import Choice
+from groundlook_adapters.rasters.pictures.render import Choice
+from groundlook_adapters.rasters.reading.read import open_scene, opened, quicklook, read_rgb, read_window, valid_pixels
 
 MakeRaster = Callable[..., Path]
 NORTH_UP = (0.1, 0.0, 500_000.0, 0.0, -0.1, 4_000_000.0)
@@ -83,7 +83,7 @@ def test_a_window_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
 HUGE = """
 import resource, sys
 from pathlib import Path
-from groundlook_adapters.rasters.read import open_scene, quicklook, read_rgb, read_window
+from groundlook_adapters.rasters.reading.read import open_scene, quicklook, read_rgb, read_window
 path = Path(sys.argv[1])
 scene = open_scene(path, [path.parent])
 look = quicklook(scene.source, scene.render, [path.parent], 512, etag=scene.etag)
@@ -239,7 +239,7 @@ def test_gdal_says_nothing_of_its_own(tmp_path: Path, make_tif: MakeRaster, rgb:
     _broken(tmp_path, rgb, make_tif(rgb))
     cv2.imwrite(str(tmp_path / "plain.png"), rgb)
     code = (
-        "import sys; from pathlib import Path; from groundlook_adapters.rasters.ingest import scan\n"
+        "import sys; from pathlib import Path; from groundlook_adapters.rasters.tiling.ingest import scan\n"
         "root = Path(sys.argv[1]); print(len(list(scan([p for p in sorted(root.iterdir())], [root]))))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)

@@ -19,10 +19,10 @@ import pytest
 from numpy.typing import NDArray
 
 from groundlook.core.errors import InvalidRaster, NotAllowed
-from groundlook_adapters.rasters import opened as guard
-from groundlook_adapters.rasters import remote
-from groundlook_adapters.rasters.opened import close_idle
-from groundlook_adapters.rasters.read import open_scene, quicklook, read_rgb, read_window
+from groundlook_adapters.rasters.reading import opened as guard
+from groundlook_adapters.rasters.reading import remote
+from groundlook_adapters.rasters.reading.opened import close_idle
+from groundlook_adapters.rasters.reading.read import open_scene, quicklook, read_rgb, read_window
 
 MakeRaster = Callable[..., Path]
 Pixels = NDArray[np.uint8]
@@ -239,8 +239,8 @@ BUCKET = """
 import sys
 from pathlib import Path
 from groundlook.core.errors import GroundlookError
-from groundlook_adapters.rasters import opened, remote
-from groundlook_adapters.rasters.read import open_scene, read_window
+from groundlook_adapters.rasters.reading import opened, remote
+from groundlook_adapters.rasters.reading.read import open_scene, read_window
 hosts = ["s3://bucket"]
 scene = open_scene("s3://bucket/deep/a.tif", [], hosts=hosts)
 print(scene.source, scene.georef.crs, scene.width, scene.etag[:2])

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from groundlook.core.errors import InvalidInput, InvalidRaster
-from groundlook_adapters.rasters.read import open_scene, read_rgb
-from groundlook_adapters.rasters.render import (
+from groundlook_adapters.rasters.pictures.render import (
     FORMATS,
     Choice,
     Render,
@@ -29,6 +28,7 @@ from groundlook_adapters.rasters.render import (
     stretched,
     to_rgb,
 )
+from groundlook_adapters.rasters.reading.read import open_scene, read_rgb
 
 MakeRaster = Callable[..., Path]
 

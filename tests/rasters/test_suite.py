@@ -13,7 +13,7 @@ from rasterio.windows import Window
 
 from groundlook.core.errors import InvalidRaster
 from groundlook_adapters.rasters.crs import parse_crs, to_lonlat
-from groundlook_adapters.rasters.read import Scene, open_scene, quicklook, read_rgb, read_window
+from groundlook_adapters.rasters.reading.read import Scene, open_scene, quicklook, read_rgb, read_window
 
 REFUSED = {
     "label_maker/1087767-1046604-21.tif": "has no CRS and no transform",

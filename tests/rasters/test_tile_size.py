@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from groundlook.core.errors import InvalidInput, InvalidRaster
-from groundlook_adapters.rasters.read import open_scene
-from groundlook_adapters.rasters.tile_size import tile_size
+from groundlook_adapters.rasters.reading.read import open_scene
+from groundlook_adapters.rasters.tiling.tile_size import tile_size
 
 MakeRaster = Callable[..., Path]
 

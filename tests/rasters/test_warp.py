@@ -16,8 +16,16 @@ from rasterio.control import GroundControlPoint
 from rasterio.rpc import RPC
 
 from groundlook.core.errors import InvalidRaster
-from groundlook_adapters.rasters.read import Scene, open_scene, opened, quicklook, read_rgb, read_window, valid_pixels
-from groundlook_adapters.rasters.warp import utm
+from groundlook_adapters.rasters.reading.read import (
+    Scene,
+    open_scene,
+    opened,
+    quicklook,
+    read_rgb,
+    read_window,
+    valid_pixels,
+)
+from groundlook_adapters.rasters.reading.warp import utm
 
 W, H = 500, 400
 TURNED = rasterio.Affine(1.6, 0.5, 400_000, 0.4, -1.7, 5_000_000)

@@ -18,9 +18,9 @@ import rasterio
 from groundlook.core.types import Control, LabelConfig, Project
 from groundlook.service.settings import Settings
 from groundlook.service.wiring import Wired, web_app, wire
-from groundlook_adapters.rasters.geotile import task_data
-from groundlook_adapters.rasters.ingest import scan, tiles
-from groundlook_adapters.rasters.read import Scene
+from groundlook_adapters.rasters.reading.read import Scene
+from groundlook_adapters.rasters.tiling.geotile import task_data
+from groundlook_adapters.rasters.tiling.ingest import scan, tiles
 
 CONFIG = LabelConfig(
     "label", "RectangleLabels", "image", "image", ("House",), (Control("label", "RectangleLabels", ("House",)),)

@@ -21,8 +21,8 @@ from groundlook.core.types import Control, LabelConfig, Project, Task
 from groundlook.service.cli import app
 from groundlook.service.wiring.parts import decode_task, wire
 from groundlook_adapters.labelstudio.client import LabelStudioClient
-from groundlook_adapters.rasters.geotile import tile_ref
 from groundlook_adapters.rasters.signing import verify
+from groundlook_adapters.rasters.tiling.geotile import tile_ref
 
 CONFIG = LabelConfig(
     "label", "RectangleLabels", "image", "picture", ("House",), (Control("label", "RectangleLabels", ("House",)),)

@@ -29,7 +29,7 @@ from groundlook.loop.refresh import refresh
 from groundlook.service.cli.load import sentences
 from groundlook.service.wiring import Wired, decode_task
 from groundlook.service.wiring.load import Options, Report, load
-from groundlook_adapters.vectors.load import region_uid
+from groundlook_adapters.vectors.load.place import region_uid
 
 from .conftest import House
 

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from groundlook.core.errors import InvalidRaster, NotFound
 from groundlook.core.geo import WindowPx
 from groundlook.service.tiles_api import QUICKLOOK, WHOLE, parse_name, tiles_router
-from groundlook_adapters.rasters.cache import PictureCache
+from groundlook_adapters.rasters.pictures.cache import PictureCache
 from groundlook_adapters.rasters.signing import sign, tile_path, verify
 
 KEY = b"k" * 32

@@ -18,7 +18,7 @@ from pyproj import CRS, Transformer
 from groundlook.core.geo import GeoRef, Points, TileRef, WindowPx
 from groundlook.core.geometry import Polygon, Shape
 from groundlook.core.types import Original, Region
-from groundlook_adapters.vectors.export import Feature
+from groundlook_adapters.vectors.export.gis import Feature
 
 UTM = GeoRef("EPSG:32611", (0.1, 0.0, 321_882.2, 0.0, -0.1, 4_096_689.2))
 TURNED = GeoRef("EPSG:32631", (0.08, 0.06, 448_000.0, 0.06, -0.08, 5_428_000.0))

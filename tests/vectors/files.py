@@ -17,9 +17,9 @@ from pyproj import CRS
 
 from groundlook.core.geo import GeoRef, TileRef
 from groundlook.core.types import Control, LabelConfig
-from groundlook_adapters.vectors.load import Labelling, Loaded, Placer
-from groundlook_adapters.vectors.read import read
-from groundlook_adapters.vectors.source import look_at
+from groundlook_adapters.vectors.load.place import Labelling, Loaded, Placer
+from groundlook_adapters.vectors.load.read import read
+from groundlook_adapters.vectors.load.source import look_at
 
 UTM = "EPSG:32631"
 GEOREF = GeoRef(UTM, (0.5, 0.0, 500000.0, 0.0, -0.5, 5400000.0))

@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 
 from groundlook.core.tiling import grid
-from groundlook_adapters.vectors.merge import Piece
+from groundlook_adapters.vectors.seams.merge import Piece
 
 TILE, OVERLAP, ACROSS = 1024, 128, 9
 SIDE = ACROSS * (TILE - OVERLAP) + OVERLAP

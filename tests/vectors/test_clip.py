@@ -14,7 +14,7 @@ from pyproj import Transformer
 
 from groundlook.core.errors import InvalidInput
 from groundlook.core.geo import Affine, GeoRef, TileRef
-from groundlook_adapters.vectors.clip import Ground, Piece
+from groundlook_adapters.vectors.load.clip import Ground, Piece
 
 SIDE = 256
 MOON = (

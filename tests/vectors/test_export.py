@@ -18,7 +18,7 @@ from groundlook.core.geo import GeoRef
 from groundlook.core.geometry import Box, Ellipse, Point, Polygon, Shape, WholeTile
 from groundlook.core.mask import Mask
 from groundlook.core.types import Region
-from groundlook_adapters.vectors.export import Feature, Merging, Reviewed, export
+from groundlook_adapters.vectors.export.gis import Feature, Merging, Reviewed, export
 
 from .exports import ENDING, L_SHAPE, TURNED, UTM, deviation, disk_of, feature, one, pixels, read, tile
 

@@ -12,8 +12,8 @@ import shapely
 from pyproj import CRS
 
 from groundlook.core.geometry import Box
-from groundlook_adapters.vectors.export import Merging, export
-from groundlook_adapters.vectors.parquet import look_at_parquet
+from groundlook_adapters.vectors.export.gis import Merging, export
+from groundlook_adapters.vectors.load.parquet import look_at_parquet
 
 from .exports import L_SHAPE, UTM, feature
 
@@ -37,8 +37,8 @@ def test_its_metadata_says_all_that_a_reader_needs(tmp_path: Path) -> None:
 
 
 def test_readers_skip_row_groups_by_their_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("groundlook_adapters.vectors.geoparquet.ROW_GROUP", 100)
-    monkeypatch.setattr("groundlook_adapters.vectors.layers.BATCH_ROWS", 30)
+    monkeypatch.setattr("groundlook_adapters.vectors.export.geoparquet.ROW_GROUP", 100)
+    monkeypatch.setattr("groundlook_adapters.vectors.export.layers.BATCH_ROWS", 30)
     many = [feature(Box(i % 20 * 50, i // 20 * 50, 9, 9), uid=f"r{i}") for i in range(400)]
     path = export(tmp_path / "o.parquet", "geoparquet", many, merging=Merging(instances=False)).path
     metadata = pq.read_metadata(path)

@@ -14,8 +14,8 @@ from pyproj import Transformer
 from groundlook.core.geometry import Box, Ellipse, Point, Polygon, Shape, WholeTile
 from groundlook.core.mask import Mask
 from groundlook.core.types import Original
-from groundlook_adapters.vectors.export import Merging, export
-from groundlook_adapters.vectors.originals import unedited
+from groundlook_adapters.vectors.export.gis import Merging, export
+from groundlook_adapters.vectors.export.originals import unedited
 
 from .exports import L_SHAPE, TURNED, UTM, deviation, feature, one, pixels, read
 

@@ -28,8 +28,8 @@ from groundlook.service.cli import app
 from groundlook.service.settings import Settings
 from groundlook.service.wiring import Wired, wire
 from groundlook.service.wiring.export import Choices, Exported, export_project
-from groundlook_adapters.rasters.geotile import task_data
-from groundlook_adapters.rasters.read import open_scene
+from groundlook_adapters.rasters.reading.read import open_scene
+from groundlook_adapters.rasters.tiling.geotile import task_data
 
 from .exports import read
 

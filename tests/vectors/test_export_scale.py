@@ -16,7 +16,7 @@ import psutil
 from groundlook.core.geo import GeoRef, TileRef
 from groundlook.core.geometry import Box
 from groundlook.core.types import Region
-from groundlook_adapters.vectors.export import Feature, Merging, Reviewed, export
+from groundlook_adapters.vectors.export.gis import Feature, Merging, Reviewed, export
 
 count, form, merged, path = int(sys.argv[1]), sys.argv[2], sys.argv[3] == "merged", Path(sys.argv[4])
 place = GeoRef("EPSG:32611", (0.1, 0.0, 321_882.2, 0.0, -0.1, 4_096_689.2))

@@ -21,9 +21,9 @@ from groundlook.core.geo import TileRef
 from groundlook.core.geometry import Box, Point, Polygon
 from groundlook.core.mask import Mask
 from groundlook.core.types import LabelConfig
-from groundlook_adapters.vectors.load import Labelling, Loaded, Placer
-from groundlook_adapters.vectors.read import read
-from groundlook_adapters.vectors.source import look_at
+from groundlook_adapters.vectors.load.place import Labelling, Loaded, Placer
+from groundlook_adapters.vectors.load.read import read
+from groundlook_adapters.vectors.load.source import look_at
 
 from .files import HOUSES, POLYGONS, SUFFIXES, TILES, UTM, config, load, on_map, write
 
@@ -259,8 +259,8 @@ def test_an_unknown_column_names_those_there_are(tmp_path: Path) -> None:
     ],
 )
 def test_real_buildings_lie_on_their_raster(data_dir: Path, raster: str, vectors: str, count: int) -> None:
-    from groundlook_adapters.rasters.ingest import scan, tiles
-    from groundlook_adapters.rasters.read import Scene
+    from groundlook_adapters.rasters.reading.read import Scene
+    from groundlook_adapters.rasters.tiling.ingest import scan, tiles
 
     suite = data_dir / "geotiff_suite"
     scene = next(iter(scan([str(suite / raster)], [suite])))

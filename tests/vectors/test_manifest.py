@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from groundlook.core.errors import InvalidInput
-from groundlook_adapters.vectors.manifest import (
+from groundlook_adapters.vectors.export.manifest import (
     SCHEMA,
     About,
     file_facts,
@@ -18,7 +18,7 @@ from groundlook_adapters.vectors.manifest import (
     manifest_path,
     write_manifest,
 )
-from groundlook_adapters.vectors.write import Written
+from groundlook_adapters.vectors.export.write import Written
 
 ABOUT = About("1.2", "gpkg", "2026-01-02T03:04:05+00:00", 7, "Fields", "http://me:secret@studio:8080/ls", ("a", "b"))
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from groundlook.core.errors import InvalidInput
 from groundlook.core.geo import WindowPx
 from groundlook.core.tiling import grid
-from groundlook_adapters.vectors.merge import Merged, Piece, dissolve, merge_instances, merge_stream
+from groundlook_adapters.vectors.seams.merge import Merged, Piece, dissolve, merge_instances, merge_stream
 from tests.vectors.seen import precision_recall, row_houses, sparse, views
 
 LEFT: WindowPx = (0, 0, 100, 100)

@@ -15,7 +15,7 @@ from groundlook.core.geo import GeoRef
 from groundlook.core.geometry import Box, Ellipse, Point, Polygon, Shape, WholeTile
 from groundlook.core.mask import Mask
 from groundlook_adapters.labelstudio.values import SHAPES, decode_value, encode_value
-from groundlook_adapters.vectors.shapes import map_to_shapes, shape_to_map, to_geometry
+from groundlook_adapters.vectors.geometry.shapes import map_to_shapes, shape_to_map, to_geometry
 
 SIZE = (1024, 768)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from groundlook.core.geo import GeoRef
 from groundlook.core.geometry import Box, Ellipse, Point, Polygon, Shape, WholeTile
 from groundlook.core.mask import Mask
-from groundlook_adapters.vectors.shapes import lost, to_geometry, to_map, to_pixel, to_shape
+from groundlook_adapters.vectors.geometry.shapes import lost, to_geometry, to_map, to_pixel, to_shape
 
 SIZE = (100, 80)
 NAN = float("nan")

@@ -17,7 +17,7 @@ import pytest
 import shapely
 
 from groundlook.core.errors import GroundlookError, InvalidInput, NotAllowed
-from groundlook_adapters.vectors.source import look_at
+from groundlook_adapters.vectors.load.source import look_at
 
 from .files import HOUSES, UTM, load, on_map, write
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from groundlook.core.geo import GeoRef
 from groundlook.core.geometry import Box, Point, WholeTile
-from groundlook_adapters.vectors.spool import Spool
+from groundlook_adapters.vectors.export.spool import Spool
 
 from .exports import TURNED, UTM, feature, tile
 

@@ -23,8 +23,8 @@ from groundlook.core.geometry import Box, Ellipse, Point, Polygon, Shape, WholeT
 from groundlook.core.mask import Mask
 from groundlook.core.types import Region
 from groundlook_adapters.vectors.datasets import DatasetReport, DatasetTile, export_dataset
+from groundlook_adapters.vectors.datasets.stac import LABEL, PROJECTION
 from groundlook_adapters.vectors.degrees import bbox, geojson
-from groundlook_adapters.vectors.stac import LABEL, PROJECTION
 
 LABELS = ["car", "boat"]
 UTM = GeoRef("EPSG:32631", (0.5, 0.0, 448_000.0, 0.0, -0.5, 5_428_000.0))

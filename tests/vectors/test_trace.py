@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from groundlook.core.errors import InvalidInput
 from groundlook.core.mask import Mask
-from groundlook_adapters.vectors.scan import pixels_inside
-from groundlook_adapters.vectors.trace import outlines
+from groundlook_adapters.vectors.geometry.scan import pixels_inside
+from groundlook_adapters.vectors.geometry.trace import outlines
 
 small = hnp.arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12)))
 

@@ -103,7 +103,7 @@ def _writer(
 
         return Masks(draft, labels, size_of, tally)
     if form == "stac-label":
-        from groundlook_adapters.vectors.stac import StacLabels
+        from groundlook_adapters.vectors.datasets.stac import StacLabels
 
         return StacLabels(draft, labels, size_of, exported or datetime.now(UTC), tally)
     pictures = Pictures(draft, "JPEGImages" if form == "voc" else "images/{split}", picture, image_format, tally)

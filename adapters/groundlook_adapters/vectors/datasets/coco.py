@@ -33,7 +33,7 @@ from groundlook_adapters.vectors.datasets.parts import (
     seen,
     whole_tile_classes,
 )
-from groundlook_adapters.vectors.scan import pixels_inside
+from groundlook_adapters.vectors.geometry.scan import pixels_inside
 
 _DIGITS = 4
 """Decimals of a pixel."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from groundlook.core.errors import GroundlookError, InvalidImage, InvalidInput
 from groundlook.core.geo import TileRef
-from groundlook_adapters.rasters.render import encode
+from groundlook_adapters.rasters.pictures.render import encode
 from groundlook_adapters.vectors.datasets.parts import DatasetTile, Picture, Tally
 
 IMAGE_FORMATS = ("jpg", "png", "webp")

@@ -16,7 +16,7 @@ from groundlook.core.geo import TileRef
 from groundlook.core.geometry import Box, Point, Shape, WholeTile
 from groundlook.core.mask import Mask
 from groundlook.core.types import Region
-from groundlook_adapters.vectors.shapes import to_geometry
+from groundlook_adapters.vectors.geometry.shapes import to_geometry
 
 Form = Literal["coco", "yolo", "yolo-obb", "voc", "mask-cog", "stac-label"]
 FORMS: tuple[Form, ...] = ("coco", "yolo", "yolo-obb", "voc", "mask-cog", "stac-label")

@@ -29,7 +29,7 @@ from groundlook_adapters.vectors.datasets.parts import (
     skip_whole_tile_classes,
     without_points,
 )
-from groundlook_adapters.vectors.fit import fit_box
+from groundlook_adapters.vectors.geometry.fit import fit_box
 
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 

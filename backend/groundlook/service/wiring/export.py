@@ -15,10 +15,10 @@ from groundlook.core.ports import Progress
 from groundlook.core.types import UNTRAINED_VERSION, Project
 from groundlook.service.wiring.export_read import Reading
 from groundlook.service.wiring.parts import Wired
-from groundlook_adapters.rasters.read import open_scene
+from groundlook_adapters.rasters.reading.read import open_scene
 from groundlook_adapters.vectors.datasets import FORMS, Form, export_dataset
-from groundlook_adapters.vectors.export import Merging, export, refuse_existing
-from groundlook_adapters.vectors.manifest import (
+from groundlook_adapters.vectors.export.gis import Merging, export, refuse_existing
+from groundlook_adapters.vectors.export.manifest import (
     About,
     SceneFacts,
     file_facts,
@@ -28,8 +28,8 @@ from groundlook_adapters.vectors.manifest import (
     manifest_path,
     write_manifest,
 )
-from groundlook_adapters.vectors.rows import scene_name
-from groundlook_adapters.vectors.write import DRIVERS
+from groundlook_adapters.vectors.export.rows import scene_name
+from groundlook_adapters.vectors.export.write import DRIVERS
 
 GIS_FORMATS = tuple(DRIVERS)
 ON_THE_MAP = frozenset({"mask-cog", "stac-label"})

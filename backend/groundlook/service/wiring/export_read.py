@@ -14,8 +14,8 @@ from groundlook.core.ports import Progress
 from groundlook.core.types import Annotation, Project, Task
 from groundlook.service.wiring.parts import Wired
 from groundlook_adapters.vectors.datasets import DatasetTile
-from groundlook_adapters.vectors.export import Feature, Reviewed
-from groundlook_adapters.vectors.manifest import SceneFacts
+from groundlook_adapters.vectors.export.gis import Feature, Reviewed
+from groundlook_adapters.vectors.export.manifest import SceneFacts
 
 _PROBLEMS = 20
 _SAY_EVERY = 20

@@ -10,8 +10,8 @@ from typing import Protocol
 from groundlook.core.errors import InvalidInput
 from groundlook.core.geo import GeoRef, TileRef, WindowPx
 from groundlook.core.tiling import Split
-from groundlook_adapters.rasters.places import Places, fold, side_in
-from groundlook_adapters.rasters.read import Scene
+from groundlook_adapters.rasters.reading.read import Scene
+from groundlook_adapters.rasters.tiling.places import Places, fold, side_in
 
 BLOCK_TILES = 4
 HELD_OUT = 0.2

@@ -13,14 +13,14 @@ from groundlook.core.tiling import Split
 from groundlook.core.types import Project, SceneRow
 from groundlook.service.wiring.folds import Blocks, Folds
 from groundlook.service.wiring.parts import Wired
-from groundlook_adapters.rasters.expression import parse_expression
-from groundlook_adapters.rasters.geotile import task_data
-from groundlook_adapters.rasters.ingest import AS_IS, MIN_VALID, scan, walk
-from groundlook_adapters.rasters.prerender import Album, album, prerender
-from groundlook_adapters.rasters.read import Scene, read_rgb
-from groundlook_adapters.rasters.render import FORMATS, Choice, Render
+from groundlook_adapters.rasters.pictures.expression import parse_expression
+from groundlook_adapters.rasters.pictures.prerender import Album, album, prerender
+from groundlook_adapters.rasters.pictures.render import FORMATS, Choice, Render
+from groundlook_adapters.rasters.reading.read import Scene, read_rgb
 from groundlook_adapters.rasters.signing import tile_path
-from groundlook_adapters.rasters.tile_size import tile_size
+from groundlook_adapters.rasters.tiling.geotile import task_data
+from groundlook_adapters.rasters.tiling.ingest import AS_IS, MIN_VALID, scan, walk
+from groundlook_adapters.rasters.tiling.tile_size import tile_size
 
 __all__ = ["Choice", "Options", "Report", "ingest"]
 

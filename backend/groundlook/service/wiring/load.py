@@ -18,11 +18,11 @@ from groundlook.core.errors import GroundlookError, InvalidInput
 from groundlook.core.geo import TileRef
 from groundlook.core.types import ModelVersion, Prediction, Project
 from groundlook.service.wiring.parts import Wired
-from groundlook_adapters.rasters.files import resolve
-from groundlook_adapters.vectors.load import Counts, Labelling, Loaded, Placer
-from groundlook_adapters.vectors.read import read
-from groundlook_adapters.vectors.source import look_at
-from groundlook_adapters.vectors.vectorfile import Source
+from groundlook_adapters.rasters.reading.files import resolve
+from groundlook_adapters.vectors.load.place import Counts, Labelling, Loaded, Placer
+from groundlook_adapters.vectors.load.read import read
+from groundlook_adapters.vectors.load.source import look_at
+from groundlook_adapters.vectors.load.vectorfile import Source
 
 LOADED = ModelVersion("loaded", "vectors")
 _CHUNK = 4096

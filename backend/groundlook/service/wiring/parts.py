@@ -33,11 +33,11 @@ from groundlook_adapters.labelstudio.config import parse_config
 from groundlook_adapters.labelstudio.images import HttpImages
 from groundlook_adapters.labelstudio.queue.window import WindowQueue
 from groundlook_adapters.labelstudio.wire import decode_annotation, encode_prediction, encode_region
-from groundlook_adapters.rasters.cache import PictureCache
-from groundlook_adapters.rasters.geotile import tile_ref
-from groundlook_adapters.rasters.read import quicklook, read_rgb
-from groundlook_adapters.rasters.render import encode
+from groundlook_adapters.rasters.pictures.cache import PictureCache
+from groundlook_adapters.rasters.pictures.render import encode
+from groundlook_adapters.rasters.reading.read import quicklook, read_rgb
 from groundlook_adapters.rasters.signing import verify
+from groundlook_adapters.rasters.tiling.geotile import tile_ref
 from groundlook_adapters.store.sqlite import SqliteStore
 
 __all__ = ["TaskImages", "Wired", "decode_task", "encode_region", "web_app", "wire"]

@@ -14,8 +14,8 @@ from groundlook.core.ports import Labels, Store
 from groundlook.core.types import Annotation, SceneRow, Task
 from groundlook.service.pages.view import ProjectLink, ProjectView, SceneView, State, TileView
 from groundlook.service.tiles_api import QUICKLOOK, WHOLE
-from groundlook_adapters.rasters.footprint import ground_size
 from groundlook_adapters.rasters.signing import sign
+from groundlook_adapters.rasters.tiling.footprint import ground_size
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from groundlook.service.finding import Finding, fail, fine, skip, warn
 from groundlook.service.settings import Settings
 from groundlook.service.wiring.parts import Wired
 from groundlook_adapters.jobs.alive import worker_alive
-from groundlook_adapters.rasters.opened import place_of
+from groundlook_adapters.rasters.reading.opened import place_of
 
 LEAST_FREE = 2_000_000_000
 """Bytes: a training's pictures and a handful of model versions."""

@@ -1,0 +1,1 @@
+"""Pixels → what annotators see."""

@@ -1,0 +1,1 @@
+"""Rasters, opened and read safely: files, VRTs, URLs and buckets."""

@@ -1,0 +1,1 @@
+"""Scenes → tiles → task data, each with its place and its fold."""

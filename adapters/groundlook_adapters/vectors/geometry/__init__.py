@@ -1,0 +1,1 @@
+"""Shapes in pixels ↔ geometry on the map; masks ↔ outlines."""

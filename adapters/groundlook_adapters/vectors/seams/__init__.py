@@ -1,0 +1,1 @@
+"""What several tiles saw of one thing → one feature."""
