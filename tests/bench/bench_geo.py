@@ -100,7 +100,7 @@ def _polygons(quick: bool) -> Result:
 
 
 def _seams(quick: bool) -> Result:
-    pieces = _cut_houses(2_000 if quick else 75_000)
+    pieces = _cut_houses(2_000 if quick else 77_000)
 
     def dissolved(_: int) -> None:
         shapely.unary_union([p.geometry for p in pieces])

