@@ -267,6 +267,16 @@ def test_an_annotation_of_the_api_and_one_of_a_webhook_say_the_same() -> None:
     assert (by_hook.created, by_hook.author, by_hook.regions) == (by_api.created, "7", ())
 
 
+def test_an_annotation_of_which_nothing_can_be_read_is_not_an_empty_one() -> None:
+    body = {"id": 3, "created_at": "2026-11-20T12:00:00Z", "result": [_item("rectanglelabels", {**GOOD, "x": 1e300})]}
+    with pytest.raises(InvalidInput, match=r"annotation 3 of task 5 has no region that can be read: .*1e\+300"):
+        decode_annotation(body, 5, CONFIG)
+    assert decode_annotation({**body, "was_cancelled": True}, 5, CONFIG).skipped
+    body["result"].append(_item("rectanglelabels", GOOD))
+    assert len(decode_annotation(body, 5, CONFIG).regions) == 1
+    assert decode_annotation({**body, "result": []}, 5, CONFIG).regions == ()
+
+
 def _item(kind: str, value: Any, width: int = 100, height: int = 100) -> dict[str, Any]:
     sizes = {"original_width": width, "original_height": height}
     return {"id": "r1", "type": kind, "from_name": "label", "to_name": "image", **sizes, "value": value}

@@ -182,7 +182,7 @@ def test_coco_outlines_of_every_shape(tmp_path: Path) -> None:
     assert first["segmentation"] == [[10, 10, 110, 10, 10, 60]]
     assert (first["area"], first["bbox"]) == (2500, [10, 10, 100, 50])
     assert ellipse["area"] == pytest.approx(math.pi * 100 * 50, rel=2e-3)
-    assert len(ellipse["segmentation"][0]) == 144
+    assert len(ellipse["segmentation"][0]) == 288
     assert len(bow["segmentation"]) == 2  # both halves
     assert bow["area"] == pytest.approx(5000)
 

@@ -122,9 +122,70 @@ def test_polar_scenes_come_back_to_the_pixel(tmp_path: Path, crs: str, pole: int
         assert deviation(pixels(geometry, georef), shape.corners()) < 1e-6
     path = export(tmp_path / "o.geojson", "geojson", [feature(off, georef), feature(around, georef, label="pole")]).path
     geometries, columns, _ = read(path)
-    assert deviation(pixels(one(geometries[columns["label"].index("tree")]), georef, True), off.corners()) < 0.01
+    again = shapely.Polygon(pixels(one(geometries[columns["label"].index("tree")]), georef, True))
+    assert again.hausdorff_distance(shapely.Polygon(off.corners())) < 0.01
     bounds = geometries[columns["label"].index("pole")].bounds
     assert (bounds[0], bounds[2], bounds[1 if pole < 0 else 3]) == (-180, 180, pole)
+
+
+LANDSAT = GeoRef("EPSG:32633", (30.0, 0.0, 400_000.0, 0.0, -30.0, 7_200_000.0))
+POLAR = GeoRef("EPSG:3031", (100.0, 0.0, -51_200.0, 0.0, -100.0, 51_200.0))
+
+
+@pytest.mark.parametrize("georef", [LANDSAT, POLAR, GeoRef("EPSG:3031", (10.0, 0.0, 1_800_000.0, 0.0, -10.0, 3e5))])
+@pytest.mark.parametrize(
+    "shape", [Box(100, 100, 300, 200), Box(700, 560, 300, 300, 30), Ellipse(300, 300, 200, 90, 25)]
+)
+def test_straight_sides_are_straight_where_degrees_curve(tmp_path: Path, georef: GeoRef, shape: Shape) -> None:
+    """RFC 7946 draws a side straight in degrees; near a pole that is tens of pixels from where it was drawn."""
+    path = export(tmp_path / "o.geojson", "geojson", [feature(shape, georef)]).path
+    (geometry,), _, _ = read(path)
+    assert geometry.is_valid
+    drawn = shapely.Polygon(pixels(shapely.segmentize(one(geometry), 1e-3), georef, True))
+    assert shapely.hausdorff_distance(drawn, shapely.Polygon(shape.corners())) < 0.5
+    assert drawn.area == pytest.approx(shapely.Polygon(shape.corners()).area, rel=5e-3)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:4269"])
+@pytest.mark.parametrize(("west", "parts"), [(179.5, 2), (200.0, 1), (-180.2, 2)])
+def test_grids_that_count_on_beyond_180_degrees(tmp_path: Path, crs: str, west: float, parts: int) -> None:
+    georef = GeoRef(crs, (1e-3, 0.0, west, 0.0, -1e-3, 10.0))
+    painted = np.zeros((1024, 1024), dtype=bool)
+    painted[100:300, 100:900] = True
+    painted[150:200, 150:200] = False
+    path = export(
+        tmp_path / "o.geojson", "geojson", [feature(Mask.of(painted), georef), feature(Point(900, 9), georef)]
+    )
+    geometries, columns, _ = read(path.path)
+    area, point = (geometries[columns["kind"].index(k)] for k in ("region", "point"))
+    assert len(shapely.get_parts(area)) == parts
+    assert (area.is_valid, area.area) == (True, pytest.approx(painted.sum() * 1e-6, rel=1e-4))
+    assert -180 <= min(area.bounds[0], point.x) <= max(area.bounds[2], point.x) <= 180
+    assert all(p.exterior.is_ccw and not any(i.is_ccw for i in p.interiors) for p in shapely.get_parts(area))
+    assert point.x == pytest.approx((west + 0.9 + 180) % 360 - 180, abs=1e-4)
+
+
+def test_a_region_of_nearly_the_whole_world_stays_it(tmp_path: Path) -> None:
+    """A side of more than 350 degrees does not cross the antimeridian, and nothing lies beyond the poles."""
+    georef = GeoRef("EPSG:4326", (360 / 1024, 0.0, -180.0, 0.0, -180 / 1024, 90.0))
+    found = [
+        feature(Box(2, 100, 1020, 900), georef),
+        feature(WholeTile(), georef),
+        feature(Box(9, 900, 9, 200), georef),
+    ]
+    geometries, _, _ = read(export(tmp_path / "o.geojson", "geojson", found).path)
+    shares = [g.area / (360 * 180) for g in geometries]
+    assert sorted(shares) == pytest.approx([9 * 124 / 1024**2, 1020 * 900 / 1024**2, 1.0])
+
+
+@pytest.mark.parametrize("radius", [10, 500, 4000])
+def test_a_large_ellipse_is_round(tmp_path: Path, radius: float) -> None:
+    path = export(tmp_path / "o.gpkg", "gpkg", [feature(Ellipse(500, 500, radius, radius / 2), UTM)]).path
+    (geometry,), _, _ = read(path)
+    middles = pixels(one(geometry), UTM)
+    middles = (middles + np.roll(middles, 1, axis=0)) / 2
+    inside = 1 - np.hypot((middles[:, 0] - 500) / radius, (middles[:, 1] - 500) / (radius / 2))
+    assert (inside * radius).max() < 0.06
 
 
 def test_every_crs_has_its_layer_in_a_geopackage(tmp_path: Path) -> None:
@@ -194,6 +255,12 @@ def test_columns_without_values_keep_their_type(tmp_path: Path, form: str) -> No
     assert [types[n] for n in names] == ["float64", "float64", "int64", "object", "datetime64[ms]", "object"]
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_label_does_not_end_at_a_nul(tmp_path: Path, form: str) -> None:
+    path = export(tmp_path / f"o.{ENDING[form]}", form, [feature(L_SHAPE, label="a\0b")]).path
+    assert read(path)[1]["label"] == ["a\ufffdb"]
+
+
 def test_what_cannot_be_placed_is_counted(tmp_path: Path) -> None:
     eight = Polygon(((0, 0), (10, 10), (10, 0), (0, 10)))
     spike = Polygon(((0, 0), (10, 0), (10, 10), (10, 0), (0, 0.0)))
@@ -249,6 +316,8 @@ def test_a_file_is_overwritten_only_on_purpose(tmp_path: Path) -> None:
     assert path.read_bytes() == before
     two = [feature(L_SHAPE), feature(Box(500, 500, 9, 9))]
     assert export(path, "gpkg", two, overwrite=True).written == 2
+    with pytest.raises(InvalidInput, match="is a folder; name the file"):
+        export(tmp_path, "gpkg", two, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["out.gpkg"]
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from groundlook.core.errors import InvalidInput
 from groundlook.core.geo import TileRef
 from groundlook.core.geometry import Box
-from groundlook.core.types import Control, LabelConfig, Original, Project, SceneRow
+from groundlook.core.types import Control, LabelConfig, ModelVersion, Original, Prediction, Project, Region, SceneRow
 from groundlook.service.cli import app
 from groundlook.service.settings import Settings
 from groundlook.service.wiring import Wired, wire
@@ -288,3 +288,49 @@ def test_the_command_tells_people_and_machines(house: House, monkeypatch: pytest
     assert (body["written"], body["skipped_without_georef"]) == (4, 1)
     assert body["layers"] == {"regions": 4, "reviewed": 3}
     assert body["path"] == str(house.folder / "labels.gpkg")
+
+
+def on_two_tiles(house: House) -> tuple[Any, dict[str, dict[str, Any]]]:
+    """A barn loaded onto the first two tiles, and the regions that annotators find there."""
+    barn = shapely.box(500_020, 5_399_980, 500_090, 5_399_990)  # pixels 40…180 × 20…40
+    sent = {"p1": (1, Box(40, 20, 88, 20)), "p2": (2, Box(0, 20, 116, 20))}
+    originals = {
+        uid: Original(shapely.to_wkb(barn), "EPSG:32631", box, "barns.gpkg:b/1") for uid, (_, box) in sent.items()
+    }
+    house.wired.store.put_originals(7, originals)
+    rows = [(t, Prediction(ModelVersion("x", "y"), (Region(b, "House", uid=u),))) for u, (t, b) in sent.items()]
+    house.wired.store.put_loaded(7, "barns.gpkg", [(t, replace(p, size=(SIDE, SIDE))) for t, p in rows])
+    return barn, {uid: region(uid, box, origin="prediction") for uid, (_, box) in sent.items()}
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_feature_that_everybody_kept_comes_back_as_it_was(house: House, again: bool) -> None:
+    """Also where the same file was loaded from another folder, too, and on a tile that nobody looked at yet."""
+    barn, found = on_two_tiles(house)
+    if again:
+        here = house.wired.store.originals(7, ["p1"])["p1"]
+        house.wired.store.put_originals(7, {"q1": here})
+        other = Prediction(ModelVersion("x", "y"), (Region(here.shape, "House", uid="q1"),), size=(SIDE, SIDE))
+        house.wired.store.put_loaded(7, "copy/barns.gpkg", [(1, other)])
+    first = task(1, house.tiles[0], annotation(10, found["p1"]))
+    for tasks in ([first, task(2, house.tiles[1], annotation(20, found["p2"]))], [first]):
+        house.studio.tasks = tasks
+        (geometry,), columns, _ = read(house.run("gpkg", "labels.gpkg", overwrite=True).path)
+        assert geometry.equals(barn)
+        assert columns["merge_rule"] == ["original"]
+
+
+def test_what_somebody_deleted_on_one_tile_does_not_come_back_with_the_next(house: House) -> None:
+    _, found = on_two_tiles(house)
+    house.studio.tasks = [task(1, house.tiles[0], annotation(10)), task(2, house.tiles[1], annotation(20, found["p2"]))]
+    done = house.run("gpkg", "labels.gpkg")
+    (geometry,), columns, _ = read(done.path)
+    assert (columns["merge_rule"], columns["source"]) == (["single"], ["barns.gpkg:b/1"])
+    assert geometry.bounds == pytest.approx((500_032, 5_399_980, 500_090, 5_399_990)), "what the second tile shows"
+    assert done.originals == 0
+    # A second opinion that kept it is another matter; a skipped task says nothing
+    house.studio.tasks[0]["annotations"].append(annotation(11, found["p1"], who=2))
+    _, columns, _ = read(house.run("gpkg", "labels.gpkg", overwrite=True).path)
+    assert dict(zip(columns["opinion"], columns["merge_rule"], strict=True)) == {1: "single", 2: "original"}
+    house.studio.tasks[0]["annotations"] = [annotation(10, skipped=True)]
+    assert house.run("gpkg", "labels.gpkg", overwrite=True).originals == 1

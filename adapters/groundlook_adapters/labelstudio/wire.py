@@ -108,10 +108,18 @@ def decode_regions(
     on. Controls and shapes that we don't read, and classes of single regions, are left out. A label that the config no
     longer has stays: it is exported, and not learned. A region that can't be understood is left out and logged, so
     that one broken region never stops the loop."""
+    return _decoded(result, config, size)[0]
+
+
+def _decoded(
+    result: Iterable[Mapping[str, Any]], config: LabelConfig, size: tuple[int, int] | None
+) -> tuple[tuple[Region, ...], list[str]]:
+    """The regions, and why each of the others that we should be able to read can't be."""
     items = [item for item in result if isinstance(item, Mapping)]
     readable = {c.name: c.labels for c in _controls(config)}
     drawn = {str(item["id"]) for item in items if item.get("id") and item.get("type") != CHOICES}
     found: list[Region] = []
+    broken: list[str] = []
     for item in items:
         name = item.get("from_name")
         if not isinstance(name, str) or name not in readable or _kind(item) is None or _says_of_region(item, drawn):
@@ -120,11 +128,12 @@ def decode_regions(
             regions = decode_item(item, size)
         except InvalidInput as error:
             log.warning("left out: %s", error)
+            broken.append(str(error))
             continue
         found += regions
         for region in regions:
             _note_unknown(region.label, readable[name])
-    return tuple(found)
+    return tuple(found), broken
 
 
 def decode_region(item: Mapping[str, Any], size: tuple[int, int] | None = None) -> Region:
@@ -166,19 +175,24 @@ def decode_annotation(
     body: Mapping[str, Any], task_id: int, config: LabelConfig | None, size: tuple[int, int] | None = None
 ) -> Annotation:
     """An annotation as the API and webhooks send it. Without `config` its regions are left out. `size`: see
-    `decode_regions`."""
+    `decode_regions`. Raises InvalidInput, also where regions were drawn and none can be read: "nothing there" would be
+    a lie."""
     try:
+        regions, broken = ((), []) if config is None else _decoded(body.get("result") or [], config, size)
+        skipped = bool(body.get("was_cancelled"))
+        if broken and not regions and not skipped:
+            raise InvalidInput(f"annotation {body['id']} of task {task_id} has no region that can be read: {broken[0]}")
         author = body.get("completed_by")
         if isinstance(author, Mapping):
             author = author.get("email") or author.get("id")
         return Annotation(
             id=int(body["id"]),
             task_id=task_id,
-            regions=() if config is None else decode_regions(body.get("result") or [], config, size),
+            regions=regions,
             author=str(author or ""),
             created=_seconds(body["created_at"]),
             lead_time=float(body.get("lead_time") or 0.0),
-            skipped=bool(body.get("was_cancelled")),
+            skipped=skipped,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInput(f"not an annotation of Label Studio ({error!r})") from None

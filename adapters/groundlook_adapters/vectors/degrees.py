@@ -1,8 +1,11 @@
-"""Shapes on a map → GeoJSON in WGS84 degrees that any reader draws right: cut at the antimeridian, poles closed."""
+"""Shapes on a map → WGS84 degrees that any reader draws right: cut at the antimeridian, poles closed, and with further
+vertices where a straight side on the map is a curve in degrees (RFC 7946 draws sides straight in degrees).
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +16,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
 from groundlook.core.errors import InvalidInput
+from groundlook.core.geo import GeoRef, Points
 from groundlook_adapters.vectors.systems import system
 
 _DIGITS = 9
@@ -21,25 +25,84 @@ _NOTHING = 1e-15
 """Square degrees (12 mm²) that are only what cutting leaves of a corner."""
 
 
-def geojson(geometry: Any, crs: str, steps: int = 0) -> dict[str, Any]:
-    """A shapely Point, Polygon or MultiPolygon in `crs` (x first) as a GeoJSON geometry, RFC 7946: longitude first,
-    rings counter-clockwise, cut where it crosses ±180°. A ring around a pole is closed along it. `steps`: cut long
-    sides into about so many pieces first: a straight side on the map is curved in degrees. Raises InvalidInput where
-    there is no longitude and latitude.
-    """
-    if geometry.geom_type == "Point":
-        ((lon, lat),) = _degrees(shapely.get_coordinates(geometry), crs)
-        return {"type": "Point", "coordinates": [round(_wrapped(lon), _DIGITS), round(float(lat), _DIGITS)]}
-    if steps:
-        x0, y0, x1, y1 = geometry.bounds
-        geometry = shapely.segmentize(geometry, max(x1 - x0, y1 - y0) / steps)
-    parts = [p for polygon in shapely.get_parts(geometry) for p in _cut(_unrolled(polygon, crs))]
+OFF_PX = 0.05
+"""Pixels by which a side may be off the straight one on the map."""
+_EARTH_M = 6_371_000.0
+_HALVINGS = 12
+_LONG = 170.0
+"""Degrees: GDAL takes a side of more than 350 for one that crosses the antimeridian."""
+
+
+def allowance(georef: GeoRef) -> float:
+    """`OFF_PX` of a grid as an angle on the Earth, in radians."""
+    found = system(georef.crs)
+    unit = found.axis_info[0].unit_conversion_factor if found.axis_info else 1.0
+    return OFF_PX * min(georef.gsd()) * unit / (1.0 if found.is_geographic else _EARTH_M)
+
+
+def to_degrees(geometries: Sequence[Any], crs: str, off: float) -> list[Any]:
+    """Shapely Points, Polygons and MultiPolygons in `crs` (x first) as RFC 7946 wants them: longitude first, between
+    ±180, cut there; a ring around a pole is closed along it. No side is off the one on the map by more than `off`
+    (radians on the Earth). What lies well already keeps every bit. Raises InvalidInput where there is no longitude and
+    latitude."""
+    points, owner = shapely.get_coordinates(geometries, return_index=True)
+    lonlat = points if system(crs).equals(CRS.from_epsg(4326), ignore_axis_order=True) else _degrees(points, crs)
+    found = shapely.transform(np.array(geometries, dtype=object), lambda _: lonlat)
+    west, south, east, north = shapely.bounds(found).T
+    hard = (west < -180) | (east > 180) | (east - west > _LONG) | (south < -90) | (north > 90)
+    side = np.flatnonzero(owner[1:] == owner[:-1])
+    hard[owner[side[_bent(points, lonlat, crs, side) > off]]] = True
+    for i in np.flatnonzero(hard):
+        found[i] = _cut_to_degrees(geometries[i], crs, off)
+    return list(found)
+
+
+def geojson(geometry: Any, crs: str, off: float) -> dict[str, Any]:
+    """One geometry of `to_degrees` as a GeoJSON geometry, rings counter-clockwise. Raises InvalidInput like that."""
+    placed = _cut_to_degrees(geometry, crs, off)
+    if placed.geom_type == "Point":
+        return {"type": "Point", "coordinates": [round(float(placed.x), _DIGITS), round(float(placed.y), _DIGITS)]}
+    parts = shapely.get_parts(placed)
     rings = [[_ring(p.exterior, True), *(_ring(hole, False) for hole in p.interiors)] for p in parts]
-    if not rings:
-        raise InvalidInput("a shape without area has no outline in degrees")
     if len(rings) == 1:
         return {"type": "Polygon", "coordinates": rings[0]}
     return {"type": "MultiPolygon", "coordinates": rings}
+
+
+def _cut_to_degrees(geometry: Any, crs: str, off: float) -> Any:
+    if geometry.geom_type == "Point":
+        ((lon, lat),) = _degrees(shapely.get_coordinates(geometry), crs)
+        return shapely.Point(_wrapped(lon), min(max(float(lat), -90.0), 90.0))
+    parts = [p for polygon in shapely.get_parts(geometry) for p in _cut(_unrolled(polygon, crs, off))]
+    if not parts:
+        raise InvalidInput("a shape without area has no outline in degrees")
+    return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+
+
+def _bent(points: Points, lonlat: Points, crs: str, side: NDArray[np.int64]) -> NDArray[np.float64]:
+    """By how much the middles of some sides are off in degrees drawn straight; radians on the Earth. `side` (K,): the
+    first points of these sides, which end at the next."""
+    if _is_geographic(crs) or not len(side):
+        return np.zeros(len(side))
+    true = _raw_degrees((points[side + 1] + points[side]) / 2, crs)
+    with np.errstate(invalid="ignore"):  # a side may cross what a projection leaves out
+        step = lonlat[side + 1] - lonlat[side]
+        step[:, 0] -= 360 * np.round(step[:, 0] / 360)
+        apart = true - (lonlat[side] + step / 2)
+        apart[:, 0] -= 360 * np.round(apart[:, 0] / 360)
+        bent = np.radians(np.hypot(apart[:, 0] * np.cos(np.radians(true[:, 1])), apart[:, 1]))
+    return np.asarray(np.where(np.isfinite(bent), bent, 0.0), dtype=np.float64)
+
+
+def _followed(points: Points, crs: str, off: float) -> Points:
+    """A ring with its sides halved until none is off by more than `off`."""
+    for _ in range(_HALVINGS):
+        sides = np.arange(len(points) - 1)
+        bent = np.flatnonzero(_bent(points, _degrees(points, crs), crs, sides) > off)
+        if not len(bent):
+            break
+        points = np.insert(points, bent + 1, (points[bent] + points[bent + 1]) / 2, axis=0)
+    return points
 
 
 def bbox(geometry: dict[str, Any]) -> list[float]:
@@ -68,41 +131,49 @@ def _transformer(crs: str) -> Transformer:
 
 @lru_cache(maxsize=64)
 def _is_geographic(crs: str) -> bool:
-    return bool(system(crs).is_geographic)
+    found = system(crs)  # a rotated pole has longitudes of its own
+    return bool(found.is_geographic) and not found.is_derived
 
 
-def _degrees(points: NDArray[np.float64], crs: str) -> NDArray[np.float64]:
-    """(N, 2) map → (N, 2) longitude, latitude."""
+def _raw_degrees(points: Points, crs: str) -> Points:
+    """(N, 2) map → (N, 2) longitude, latitude; infinite where there is none."""
     try:
-        # Lists: pyproj warns of arrays of one point
-        x, y = _transformer(crs).transform(points[:, 0].tolist(), points[:, 1].tolist())
+        # A list: pyproj warns of an array of one point
+        x, y = _transformer(crs).transform(*(points.T if len(points) > 1 else points.T.tolist()))
     except ProjError as error:
         raise InvalidInput(f"CRS {crs[:80]!r} has no longitude and latitude here: {str(error)[:120]}") from None
-    lonlat = np.stack([x, y], axis=1)
-    if not np.isfinite(lonlat).all() or (np.abs(lonlat[:, 1]) > 90 + 1e-6).any():
+    return np.stack([x, y], axis=1)
+
+
+def _degrees(points: Points, crs: str) -> Points:
+    """(N, 2) map → (N, 2) longitude, latitude. Raises InvalidInput where there is none."""
+    lonlat = _raw_degrees(points, crs)
+    # A shape may be drawn over the edge of a grid in degrees that ends at the pole: that part is cut off
+    most = 180 if _is_geographic(crs) else 90 + 1e-6
+    if not np.isfinite(lonlat).all() or (np.abs(lonlat[:, 1]) > most).any():
         raise InvalidInput(f"CRS {crs[:80]!r} has no longitude and latitude for a part of the scene")
     return lonlat
 
 
-def _unrolled(polygon: Any, crs: str) -> Any:
+def _unrolled(polygon: Any, crs: str, off: float) -> Any:
     """In degrees, longitudes going on beyond 180 instead of jumping back."""
-    outer, pole = _ring_unrolled(polygon.exterior, crs)
+    outer, pole = _ring_unrolled(polygon.exterior, crs, off)
     if pole:
         first, last = outer[0], outer[-1]
         outer = np.concatenate([outer, [[last[0], pole], [first[0], pole], first]])
     middle = (outer[:, 0].min() + outer[:, 0].max()) / 2
     holes = []
     for hole in polygon.interiors:
-        ring, around = _ring_unrolled(hole, crs)
+        ring, around = _ring_unrolled(hole, crs, off)
         if not around:  # a hole around the pole is no hole in degrees
             holes.append(ring + np.array([360 * round((middle - ring[:, 0].mean()) / 360), 0]))
-    placed = shapely.Polygon(outer, holes)
+    placed = shapely.segmentize(shapely.Polygon(outer, holes), _LONG)
     return placed if placed.is_valid else shapely.make_valid(placed)
 
 
-def _ring_unrolled(ring: Any, crs: str) -> tuple[NDArray[np.float64], float]:
+def _ring_unrolled(ring: Any, crs: str, off: float) -> tuple[NDArray[np.float64], float]:
     """A closed ring, and the latitude of the pole that it goes around, 0 for none."""
-    points = shapely.get_coordinates(ring)
+    points = _followed(shapely.get_coordinates(ring), crs, off)
     lonlat = _degrees(points, crs)
     if _is_geographic(crs):  # its own longitudes tell how far a side goes, half around the world or more
         lonlat[:, 0] += 360 * np.round((points[:, 0] - lonlat[:, 0]) / 360)

@@ -29,12 +29,11 @@ from groundlook_adapters.vectors.datasets.coco import clean
 from groundlook_adapters.vectors.datasets.images import scene_name
 from groundlook_adapters.vectors.datasets.parts import DatasetTile, SizeOf, Tally
 from groundlook_adapters.vectors.datasets.scenes import Scene, Scenes
-from groundlook_adapters.vectors.degrees import bbox, geojson
+from groundlook_adapters.vectors.degrees import allowance, bbox, geojson
 from groundlook_adapters.vectors.geometry.shapes import to_geometry, to_map
 
 LABEL = "https://stac-extensions.github.io/label/v1.0.1/schema.json"
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
-_SCENE_STEPS, _TILE_STEPS = 16, 2
 
 
 @dataclass(slots=True)
@@ -65,7 +64,7 @@ class StacLabels:
             return
         _, kept = found
         try:
-            outline = geojson(shapely.Polygon(tile.tile.outline()), georef.crs, _TILE_STEPS)
+            outline = geojson(shapely.Polygon(tile.tile.outline()), georef.crs, allowance(georef))
         except InvalidInput as error:
             self._tally.skip_tile("without_lonlat", f"task {tile.task}, {scene_name(tile.tile.source)!r}: {error}")
             return
@@ -97,7 +96,9 @@ class StacLabels:
     def _make(self, scene: Scene) -> _Kept:
         if scene.georef is None:
             raise InvalidInput("it has no place on Earth, and STAC knows no other; export it as COCO or mask-cog")
-        geojson(_outline(scene.georef, scene.size or (1, 1)), scene.georef.crs, _SCENE_STEPS)  # raises if not on Earth
+        geojson(
+            _outline(scene.georef, scene.size or (1, 1)), scene.georef.crs, allowance(scene.georef)
+        )  # raises if not on Earth
         kept = _Kept(self._draft / scene.name)
         kept.folder.mkdir()
         for name in ("regions", "reviewed"):
@@ -114,7 +115,7 @@ class StacLabels:
             self._tally.skip("nothing_left")
             return None
         try:
-            placed = geojson(to_map(geometry, georef), georef.crs)
+            placed = geojson(to_map(geometry, georef), georef.crs, allowance(georef))
         except InvalidInput:
             self._tally.skip("without_lonlat")
             return None
@@ -129,7 +130,7 @@ class StacLabels:
         if scene.georef is None:
             raise InvalidInput(f"{scene.name} has no georeference")
         size = scene.size or kept.reach
-        outline = geojson(_outline(scene.georef, size), scene.georef.crs, _SCENE_STEPS)
+        outline = geojson(_outline(scene.georef, size), scene.georef.crs, allowance(scene.georef))
         acquired = _moment(scene.acquired)
         item = pystac.Item(
             id=scene.name,

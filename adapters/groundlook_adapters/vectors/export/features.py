@@ -37,7 +37,8 @@ class Feature:
 @dataclass(frozen=True, slots=True)
 class Reviewed:
     """One annotation of one task that was not skipped: `tile` was looked at, and `empty` says that nothing was found.
-    `regions`: how many were drawn."""
+    `regions`: how many were drawn. `removed`: the vector features of which a region was put on the tile and is not in
+    this annotation; `opinion`: see `Feature`."""
 
     tile: TileRef
     task: int
@@ -46,3 +47,5 @@ class Reviewed:
     regions: int = 0
     split: str = ""
     project: int = 0
+    opinion: int = 1
+    removed: tuple[Original, ...] = ()

@@ -84,7 +84,7 @@ def export(
         spool = Spool(folder / "spool.db")
         try:
             _fill(spool, features, progress)
-            layers = Layers(spool, merging, progress)
+            layers = Layers(spool, merging, progress, degrees=form == "geojson")
             files = _plan(path, form, spool, layers)
             refuse_existing(files, overwrite)
             parts = write(files, form, folder)
@@ -109,8 +109,10 @@ def export(
 
 
 def refuse_existing(paths: Iterable[Path], overwrite: bool) -> None:
-    """Raises InvalidInput for the first of `paths` that is there, unless it may be overwritten."""
+    """Raises InvalidInput for the first of `paths` that is there, unless it is a file that may be overwritten."""
     for path in paths:
+        if path.is_dir():
+            raise InvalidInput(f"{path} is a folder; name the file to write")
         if not overwrite and path.exists():
             raise InvalidInput(f"{path} exists; choose another name, or say that it may be overwritten")
 

@@ -14,7 +14,7 @@ import shapely
 
 from groundlook.core.errors import InvalidInput
 from groundlook.core.ports import Progress
-from groundlook_adapters.vectors.degrees import geojson
+from groundlook_adapters.vectors.degrees import allowance, to_degrees
 from groundlook_adapters.vectors.export.features import Kind
 from groundlook_adapters.vectors.export.rows import (
     FEATURE_COLUMNS,
@@ -39,7 +39,8 @@ Placed = tuple[tuple[Any, ...], Any]
 @dataclass(frozen=True, slots=True)
 class Merging:
     """`instances`: join the pieces of one object in neighbouring tiles; `dissolve`: labels (water, land cover) of
-    which everything that touches becomes one feature. Unedited pieces of one vector feature are always that feature."""
+    which everything that touches becomes one feature. A vector feature of which no piece was
+    edited, relabelled or removed (on a tile that somebody looked at) is always that feature."""
 
     instances: bool = True
     dissolve: tuple[str, ...] = ()
@@ -56,9 +57,10 @@ class Tally:
 
 
 class Layers:
-    """Layers of what `spool` holds."""
+    """Layers of what `spool` holds. `degrees`: as RFC 7946 wants longitude and latitude, see `to_degrees`."""
 
-    def __init__(self, spool: Spool, merging: Merging, progress: Progress) -> None:
+    def __init__(self, spool: Spool, merging: Merging, progress: Progress, degrees: bool = False) -> None:
+        self._degrees = degrees
         self.tally = Tally()
         self._spool, self._merging, self._progress = spool, merging, progress
         self._done = 0
@@ -79,7 +81,7 @@ class Layers:
         def rows() -> Iterator[Placed]:
             for scene in scenes:
                 spooled = ((reviewed_row(r, scene), _window_outline(*r[0])) for r in self._spool.reviewed(scene.id))
-                yield from _on_map(spooled, scene, crs)
+                yield from self._on_map(spooled, scene, crs)
 
         return Layer(
             name,
@@ -93,7 +95,7 @@ class Layers:
         for scene in scenes:
             for kind in (k for k in kinds if k in self._spool.kinds(scene.id)):
                 for opinion in self._spool.opinions(scene.id, kind):
-                    yield from self._counted(_on_map(self._merged(scene, kind, opinion), scene, crs))
+                    yield from self._counted(self._on_map(self._merged(scene, kind, opinion), scene, crs))
                     yield from self._counted(self._originals(scene, kind, opinion, crs))
 
     def _counted(self, placed: Iterable[Placed]) -> Iterator[Placed]:
@@ -134,7 +136,24 @@ class Layers:
             geometry = shapely.force_2d(shapely.from_wkb(blob))
             self.tally.originals += 1
             views = len({m.tile_uid for m in members})
-            yield feature_row(members, kind, scene, opinion, "original", views, None), moved([geometry], native, crs)[0]
+            (placed,) = self._moved([geometry], native, crs, scene)
+            yield feature_row(members, kind, scene, opinion, "original", views, None), placed
+
+    def _on_map(self, rows: Iterable[Placed], scene: ScenePlace, crs: str) -> Iterator[Placed]:
+        """Geometries in pixels of `scene` → in `crs`, many at a time."""
+        rows = iter(rows)
+        while chunk := list(islice(rows, BATCH_ROWS)):
+            placed = to_map(_array([geometry for _, geometry in chunk]), scene.georef)
+            moved = self._moved(placed, scene.georef.crs, crs, scene)
+            yield from zip((row for row, _ in chunk), moved, strict=True)
+
+    def _moved(self, geometries: Sequence[Any], source: str, target: str, scene: ScenePlace) -> Sequence[Any]:
+        if not self._degrees:
+            return moved(geometries, source, target)
+        try:
+            return to_degrees(geometries, source, allowance(scene.georef))
+        except InvalidInput as error:
+            raise InvalidInput(f"{error}; export these regions as gpkg") from None
 
     def _tick(self, pieces: Iterable[SpooledPiece]) -> Iterator[SpooledPiece]:
         for piece in pieces:
@@ -164,17 +183,9 @@ def _window_outline(column: int, row: int, width: int, height: int) -> Any:
     return shapely.box(column, row, column + width, row + height)
 
 
-def _on_map(rows: Iterable[Placed], scene: ScenePlace, crs: str) -> Iterator[Placed]:
-    """Geometries in pixels of `scene` → in `crs`, many at a time."""
-    rows = iter(rows)
-    while chunk := list(islice(rows, BATCH_ROWS)):
-        placed = to_map(_array([geometry for _, geometry in chunk]), scene.georef)
-        yield from zip((row for row, _ in chunk), moved(placed, scene.georef.crs, crs), strict=True)
-
-
 def moved(geometries: Sequence[Any], source: str, target: str) -> Sequence[Any]:
-    """Geometries of one CRS in another, vertex by vertex; the same objects where both are the same. In degrees, what
-    spans more than half the Earth is cut at the antimeridian. Raises InvalidInput where there is no such place."""
+    """Geometries of one CRS in another, vertex by vertex; the same objects where both are the same. Raises InvalidInput
+    where there is no such place."""
     try:
         move = mover(source, target)
         if move is None:
@@ -182,20 +193,10 @@ def moved(geometries: Sequence[Any], source: str, target: str) -> Sequence[Any]:
         # pyproj takes a single point in an array for a scalar, which NumPy deprecates: never send one alone.
         placed = shapely.transform(_array([*geometries, geometries[-1]]), move)[:-1]
         if np.isfinite(shapely.get_coordinates(placed)).all():
-            return _cut(placed, geometries, source) if target == LONLAT else list(placed)
+            return list(placed)
     except InvalidInput:
         pass
-    if target == LONLAT:
-        raise InvalidInput(f"{source[:80]} has no longitude and latitude for these regions; export them as gpkg")
     raise InvalidInput(f"vector data in {source[:60]!r} has no place in {target[:60]!r}; load it again in that CRS")
-
-
-def _cut(placed: Any, geometries: Sequence[Any], source: str) -> list[Any]:
-    west, _, east, _ = shapely.bounds(placed).T
-    cut = list(placed)
-    for i in np.flatnonzero(east - west > 180):
-        cut[i] = shapely.geometry.shape(geojson(geometries[i], source))
-    return cut
 
 
 def _batches(rows: Iterator[Placed], columns: Sequence[tuple[str, Any]], geometry_type: str) -> Iterator[Any]:

@@ -19,6 +19,7 @@ import shapely
 from groundlook.core.errors import InvalidInput
 from groundlook.core.geo import GeoRef, TileRef, WindowPx
 from groundlook.core.geometry import Point, Shape, WholeTile
+from groundlook.core.types import Original
 from groundlook_adapters.vectors.export.features import Feature, Kind, Reviewed
 from groundlook_adapters.vectors.export.originals import unedited, usable
 from groundlook_adapters.vectors.geometry.shapes import to_geometry
@@ -44,12 +45,17 @@ create table piece (
 create table reviewed (
     tile integer, task integer, project integer, annotator text, regions integer, empty integer
 );
+create table removed (original integer, scene integer, opinion integer);
 """
 _INDEX = """
 create index by_original on piece (original, scene, opinion) where original is not null;
+create index by_removed on removed (original, scene, opinion);
 update piece set whole = 1 where original is not null and not exists (
     select 1 from piece other where other.original = piece.original and other.scene = piece.scene
     and other.opinion = piece.opinion and (other.edited or other.label <> piece.label)
+) and not exists (
+    select 1 from removed where removed.original = piece.original and removed.scene = piece.scene
+    and removed.opinion = piece.opinion
 );
 create index by_place on piece (scene, kind, whole, opinion, row, col, id);
 create index by_task on reviewed (tile, task);
@@ -159,12 +165,15 @@ class Spool:
     def add_reviewed(self, reviewed: Reviewed) -> None:
         """Keep one look at a tile. A tile that is on no map is passed over."""
         if reviewed.tile.georef is not None:
-            tile, _ = self._tile_of(reviewed.tile, reviewed.split)
+            tile, scene = self._tile_of(reviewed.tile, reviewed.split)
+            gone = [(self._original_of(original), scene, reviewed.opinion) for original in reviewed.removed]
+            self._db.executemany("insert into removed values (?, ?, ?)", gone)
             values = (tile, reviewed.task, reviewed.project, reviewed.annotator, reviewed.regions, reviewed.empty)
             self._db.execute("insert into reviewed values (?, ?, ?, ?, ?, ?)", values)
 
     def finish(self) -> None:
-        """After the last region: put in order, and find the originals of which every piece came back as it was sent."""
+        """After the last region: put in order, and find the originals that are written as they were: every piece that
+        came back is as it was sent, and none is missing from a tile that was looked at."""
         self._db.execute("commit")
         self._db.executescript(_INDEX)
 
@@ -256,18 +265,23 @@ class Spool:
         original = feature.original
         if original is None:
             return None, False
+        same = unedited(feature.region.shape, original.shape) and usable(original, original.shape) is not None
+        return self._original_of(original), not same
+
+    def _original_of(self, original: Original) -> int:
+        """Its row; made where there is none."""
         head = f"{len(original.source)}|{original.source}|{original.crs}|".encode()
         digest = hashlib.sha256(head + original.geometry).digest()
         values = (digest, original.source, original.crs, original.geometry)
         self._db.execute("insert or ignore into original values (null, ?, ?, ?, ?)", values)
         (number,) = self._db.execute("select id from original where digest = ?", (digest,)).fetchone()
-        same = unedited(feature.region.shape, original.shape) and usable(original, original.shape) is not None
-        return number, not same
+        return int(number)
 
 
 def _clean(text: str) -> str:
-    """Without what UTF-8 can't hold: Label Studio's JSON may have half a character."""
-    return text.encode("utf-8", "replace").decode()
+    """Without what UTF-8 can't hold (Label Studio's JSON may have half a character), and without NUL, at which GDAL
+    takes a text to end."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def _placed(tile: TileRef) -> GeoRef:

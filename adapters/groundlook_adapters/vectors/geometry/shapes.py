@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,17 @@ from typing import Any
 import numpy as np
 import shapely
 
-from groundlook.core.geo import GeoRef
+from groundlook.core.geo import GeoRef, Points
 from groundlook.core.geometry import Ellipse, Point, Polygon, Shape, WholeTile
 from groundlook.core.mask import Mask
 from groundlook_adapters.vectors.geometry.fit import fit_box, fit_ellipse
 from groundlook_adapters.vectors.geometry.scan import pixels_inside
 from groundlook_adapters.vectors.geometry.trace import outlines
+
+_CHORD_PX = 0.05
+"""Pixels by which a side of an ellipse's outline may lie inside the ellipse."""
+_SIDES = 72
+"""Points of `Ellipse.corners`."""
 
 
 def to_geometry(shape: Shape, size: tuple[int, int]) -> tuple[Any | None, bool]:
@@ -33,7 +39,7 @@ def to_geometry(shape: Shape, size: tuple[int, int]) -> tuple[Any | None, bool]:
     if isinstance(shape, Mask):
         return (outlines(shape) if len(shape.runs) else None), False
     with np.errstate(invalid="ignore"):  # infinity times zero: left out below
-        corners = shape.corners()
+        corners = _around(shape) if isinstance(shape, Ellipse) else shape.corners()
     if len(corners) == 0 or not np.isfinite(corners).all():
         return None, False
     if isinstance(shape, Point):
@@ -46,6 +52,17 @@ def to_geometry(shape: Shape, size: tuple[int, int]) -> tuple[Any | None, bool]:
     # make_valid, never buffer(0): that drops the smaller half of a figure of eight
     repaired = areas(shapely.make_valid(polygon))
     return repaired, repaired is not None
+
+
+def _around(ellipse: Ellipse) -> Points:
+    """(N, 2) points on an ellipse, clockwise on screen, so many that no chord is off by more than `_CHORD_PX`; those
+    of `Ellipse.corners` are among them."""
+    reach = float(np.nan_to_num(max(abs(ellipse.rx), abs(ellipse.ry)), posinf=0.0))
+    times = math.ceil(math.pi / _SIDES * math.sqrt(reach / (2 * _CHORD_PX)))
+    along = np.linspace(0, 2 * np.pi, _SIDES * min(max(times, 1), 100), endpoint=False)
+    u, v = ellipse.rx * np.cos(along), ellipse.ry * np.sin(along)
+    t = np.radians(ellipse.rotation)
+    return np.stack([ellipse.x + u * np.cos(t) - v * np.sin(t), ellipse.y + u * np.sin(t) + v * np.cos(t)], axis=1)
 
 
 def areas(geometry: Any) -> Any:

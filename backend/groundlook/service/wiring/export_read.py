@@ -42,11 +42,15 @@ class Reading:
         """Every region of every annotation, and every look at a tile. A foreign task's tile has no georeference."""
         for task, said in self._annotated(progress):
             tile = task.tile or TileRef(task.image, "", (0, 0, 1, 1))
+            sent = self._sent(task.id)
             regions = [region.uid for annotation in said for region in annotation.regions if region.uid]
-            originals = self._wired.store.originals(self._project.id, regions)
+            originals = self._wired.store.originals(self._project.id, [*sent, *regions])
             for opinion, annotation in enumerate(said, start=1):
                 who, count = annotation.author, len(annotation.regions)
-                yield Reviewed(tile, task.id, not count, who, count, task.split, self._project.id)
+                # By value: the same file loaded from another folder has other ids
+                kept = {originals[r.uid] for r in annotation.regions if r.uid in originals}
+                gone = tuple(originals[uid] for uid in sent if originals[uid] not in kept)
+                yield Reviewed(tile, task.id, not count, who, count, task.split, self._project.id, opinion, gone)
                 for region in annotation.regions:
                     yield Feature(
                         region,
@@ -91,6 +95,12 @@ class Reading:
         if scene.etag != tile.etag:
             raise NotFound(f"{tile.source} was ingested again since this task was made; ingest it into this project")
         return scene.width, scene.height
+
+    def _sent(self, task: int) -> list[str]:
+        """The ids of the regions that vector data put on a task, as far as the config has their labels."""
+        found = self._wired.store.loaded(self._project.id, [task])
+        shown = {label for control in self._project.config.controls for label in control.labels}
+        return [region.uid for loaded in found.values() for region in loaded.regions if region.label in shown]
 
     def _annotated(self, progress: Progress) -> Iterator[tuple[Task, tuple[Annotation, ...]]]:
         for task, found in self._wired.client.iter_annotations(self._project):
