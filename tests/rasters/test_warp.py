@@ -175,3 +175,30 @@ def test_across_the_antimeridian(tmp_path: Path) -> None:
     across, down = scene.width * scene.georef.gsd()[0], scene.height * scene.georef.gsd()[1]
     east = 0.007 * 111_320 * np.cos(np.radians(60))
     assert (across, down) == (pytest.approx(east, abs=25), pytest.approx(0.004 * 111_412, abs=25))
+
+
+@pytest.mark.parametrize(("name", "turn"), [("across", -180.0), ("beyond", 0.0), ("west", -360.0)])
+def test_control_points_at_the_antimeridian(tmp_path: Path, name: str, turn: float) -> None:
+    """Longitudes that jump in the middle of the scene, or that go on past 180, are the same place."""
+    places = [(c, r) for c in np.linspace(0, W, 5) for r in np.linspace(0, H, 5)]
+
+    def longitude(column: float) -> float:
+        found = 179.999 + column * 1e-5
+        return found + turn if turn != -180 else (found + 180) % 360 - 180
+
+    points = [GroundControlPoint(row=r, col=c, x=longitude(c), y=-17 - r * 1e-5) for c, r in places]
+    path = _write(tmp_path / f"{name}.tif", np.full((H, W), 700, dtype=np.uint16), gcps=points, crs="EPSG:4326")
+    scene = open_scene(path, [tmp_path])
+    assert scene.georef is not None
+    assert scene.georef.crs == "EPSG:32701"
+    corners = [(0, 0), (W, 0), (W, H), (0, H)]
+    xs, ys = rasterio.warp.transform(
+        "EPSG:4326", scene.georef.crs, [179.999 + c * 1e-5 for c, _ in corners], [-17 - r * 1e-5 for _, r in corners]
+    )
+    px = scene.georef.to_pixel(np.stack([xs, ys], axis=1))
+    assert px.min(axis=0) == pytest.approx([0, 0], abs=0.5)
+    assert px.max(axis=0) == pytest.approx([scene.width, scene.height], abs=1.5)
+    with opened(str(path), [tmp_path]) as dataset:
+        valid = valid_pixels(dataset, (0, 0, scene.width, scene.height))
+    assert valid.mean() > 0.95  # the scene fills its grid; the corners are turned by less than a degree
+    assert (read_window(str(path), (scene.width // 2, scene.height // 2, 4, 4), [tmp_path])[..., 0] == 700).all()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,71 +12,15 @@ import cv2
 import numpy as np
 import pytest
 import rasterio
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from groundlook.core.errors import GroundlookError
-from groundlook.core.geo import TileRef
-from groundlook.core.types import Control, LabelConfig, Project, Task
+from groundlook.core.types import Project
 from groundlook.service.cli import app
-from groundlook.service.wiring.parts import decode_task, wire
+from groundlook.service.wiring.parts import wire
 from groundlook_adapters.labelstudio.client import LabelStudioClient
 from groundlook_adapters.rasters.signing import verify
-from groundlook_adapters.rasters.tiling.geotile import tile_ref
-
-CONFIG = LabelConfig(
-    "label", "RectangleLabels", "image", "picture", ("House",), (Control("label", "RectangleLabels", ("House",)),)
-)
-PLACE = rasterio.Affine(0.5, 0, 500_000, 0, -0.5, 5_400_000)
-
-
-@dataclass
-class Studio:
-    """Keeps the tasks that are imported, as JSON; `batches`: how many came at a time."""
-
-    data: list[dict[str, Any]] = field(default_factory=list)
-    batches: list[int] = field(default_factory=list)
-
-    def tasks(self, project: Project) -> list[Task]:
-        return [decode_task({"id": i + 1, "data": d}, project) for i, d in enumerate(self.data)]
-
-    def import_tasks(self, project: Project, tasks: Sequence[Any]) -> int:
-        self.data += json.loads(json.dumps(list(tasks)))
-        self.batches.append(len(tasks))
-        return len(tasks)
-
-    def tiles(self) -> list[TileRef]:
-        return [tile for tile in map(tile_ref, self.data) if tile is not None]
-
-
-@dataclass
-class Desk:
-    """Where commands are given."""
-
-    folder: Path
-    home: Path
-    studio: Studio
-
-    def run(self, *words: str | Path) -> Result:
-        line = ["ingest", *map(str, words), "--project", "7"]
-        return CliRunner().invoke(app, line, catch_exceptions=False)
-
-    def report(self, *words: str | Path, code: int = 0) -> dict[str, Any]:
-        result = self.run(*words, "--json")
-        assert result.exit_code == code, result.output
-        body: dict[str, Any] = json.loads(result.stdout)
-        return body
-
-    def raster(self, name: str, pixels: Any = None, crs: Any = "EPSG:32631", place: Any = PLACE, **more: Any) -> Path:
-        if pixels is None:
-            pixels = np.random.default_rng(0).integers(1, 255, (3, 512, 512), dtype=np.uint8)
-        count, height, width = pixels.shape
-        path = self.folder / name
-        with rasterio.open(
-            path, "w", driver="GTiff", count=count, width=width, height=height, dtype=pixels.dtype, crs=crs,
-            transform=place, **more,
-        ) as out:  # fmt: skip
-            out.write(pixels)
-        return path
+from tests.service.ingest_desk import CONFIG, Desk, Studio
 
 
 @pytest.fixture
@@ -135,6 +78,18 @@ def test_a_second_ingest_adds_what_is_new(desk: Desk) -> None:
     more = desk.report(desk.folder, *size)
     assert (more["tasks"], more["known"]) == (9, 9)
     assert len({t.uid for t in desk.studio.tiles()}) == 18
+
+
+def test_a_home_that_was_lost_knows_its_scenes_again(desk: Desk) -> None:
+    desk.raster("a.tif")
+    desk.report(desk.folder)
+    (tile,) = desk.studio.tiles()
+    (desk.home / "store.db").unlink()
+    with wire(_settings(desk)) as wired:
+        wired.store.put_project(Project(7, "http://studio.example.org", "token", CONFIG, "Test"))
+    assert desk.report(desk.folder)["known"] == 1
+    with wire(_settings(desk)) as wired:
+        assert wired.store.scene(tile.scene_id).source == str(desk.folder / "a.tif")
 
 
 def test_what_cannot_be_used_is_a_line_each_and_the_rest_goes_on(desk: Desk, tmp_path: Path) -> None:
@@ -353,3 +308,35 @@ def test_the_help_says_what_a_server_needs() -> None:
         "LOCAL_FILES_SERVING_ENABLED=true",
     ):
         assert word in result.stdout
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are always UTF-8")
+def test_odd_names_cost_one_line_each(desk: Desk) -> None:
+    good = desk.raster("good\nname ü 日本.tif").read_bytes()
+    (desk.folder / "bad\n\x1b[31mname.tif").write_text("no raster")
+    name = os.fsencode(desk.folder) + b"/latin-\xfc.tif"
+    with open(name, "wb") as file:
+        file.write(good)
+    result = desk.run(desk.folder, desk.folder / ("x" * 300 + ".tif"))
+    assert result.exit_code == 3
+    lines = [line for line in result.stderr.splitlines() if line]
+    assert [sum(says in line for line in lines) for says in (r"bad\n\x1b[31mname", "not UTF-8", "too long")] == [
+        1,
+        1,
+        1,
+    ]
+    assert len(lines) == 3
+    assert len(desk.studio.data) == 1
+
+
+def test_a_crs_that_is_none_is_said_once(desk: Desk) -> None:
+    for name in ("a.tif", "b.tif"):
+        desk.raster(name, crs=None)
+    with pytest.raises(GroundlookError, match="--crs: CRS 'EPSG:99999'"):
+        desk.run(desk.folder, "--crs", "EPSG:99999")
+
+
+def test_a_band_that_a_raster_lacks_is_said_with_its_name(desk: Desk) -> None:
+    desk.raster("three.tif")
+    (line,) = desk.report(desk.folder, "--expression", "b4/b1", code=1)["failed"]
+    assert line.startswith(f'{desk.folder / "three.tif"}: "b4/b1"')

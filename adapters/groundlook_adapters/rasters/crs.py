@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import rasterio
 import rasterio.crs
 import rasterio.errors
 import rasterio.warp
@@ -40,10 +41,11 @@ def crs_text(crs: Any) -> str:
 def parse_crs(text: str) -> Any:
     """The rasterio CRS of `crs_text`. Codes and WKT only: GDAL's general parser also opens files and URLs."""
     try:
-        if CODE.fullmatch(text):
-            authority, code = text.split(":")
-            return rasterio.crs.CRS.from_authority(authority, code)
-        return rasterio.crs.CRS.from_wkt(text)
+        with rasterio.Env():  # else GDAL writes what is wrong to the terminal, too
+            if CODE.fullmatch(text):
+                authority, code = text.split(":")
+                return rasterio.crs.CRS.from_authority(authority, code)
+            return rasterio.crs.CRS.from_wkt(text)
     except _ERRORS as error:
         raise InvalidRaster(f"CRS {text[:80]!r} is neither an authority code nor WKT: {error}") from None
 

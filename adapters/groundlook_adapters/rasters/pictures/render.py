@@ -32,6 +32,7 @@ REFLECTANCE = (0.0, 0.3)
 _LIMITS = {"jpg": 65_500, "png": 65_500, "webp": 16_383}
 FORMATS = tuple(_LIMITS)
 _SCALE = 10_000.0
+_LEAST_INTEGERS = 10.0
 _REDO = "ingest the scene again"
 
 
@@ -126,9 +127,11 @@ def plan(
     dtypes: Sequence[str],
     choice: Choice,
     offsets: Sequence[float] = (),
+    scales: Sequence[float] = (),
 ) -> Render:
-    """How a raster of `count` bands is shown. `interpretation`: GDAL's colour name per band; `dtypes`, `offsets`: per
-    band; an offset is in the band's own integers (−1000) or, below 1, in reflectance (−0.1, GDAL's convention).
+    """How a raster of `count` bands is shown. `interpretation`: GDAL's colour name per band; `dtypes`, `offsets`,
+    `scales`: per band; an offset is in the band's own integers (−1000) or, below 1, in reflectance (−0.1, GDAL's
+    convention).
 
     The stretch is filled in by `stretched`, but for mode reflectance, whose range is fixed. Raises InvalidInput: a
     band that is not there, two or four bands, a typo in an expression, an unknown mode.
@@ -153,6 +156,7 @@ def plan(
         return render
     if "uint8" in used:
         raise InvalidInput("uint8 pixels are no reflectance (0 … 10000); use mode auto or linear")
+    _check_scales(render, scales)
     offset = _offset(render, offsets) if choice.offset is None else choice.offset
     return replace(render, offset=float(offset), stretch=None if expressions else (REFLECTANCE,) * len(bands))
 
@@ -178,6 +182,15 @@ def _offset(render: Render, offsets: Sequence[float]) -> float:
     return round(offset * _SCALE, 6) if abs(offset) < 1 else offset
 
 
+def _check_scales(render: Render, scales: Sequence[float]) -> None:
+    for scale in (scales[b - 1] for b in render.needs() if b <= len(scales)):
+        if not (scale == 1 or math.isclose(scale, 1 / _SCALE, rel_tol=1e-6)):
+            raise InvalidInput(
+                f"the bands have the scale {scale:g}, mode reflectance knows 1/{_SCALE:g} only; use mode auto, or "
+                f'expressions such as "b1*{scale:g}"'
+            )
+
+
 def choose_bands(count: int, interpretation: Sequence[str]) -> tuple[int, ...]:
     """Which of `count` bands are shown, from 1: those called red, green and blue, else the first three, else one.
     `interpretation`: GDAL's colour name per band."""
@@ -191,12 +204,23 @@ def choose_bands(count: int, interpretation: Sequence[str]) -> tuple[int, ...]:
 def stretched(render: Render, sample: NDArray[Any], valid: NDArray[np.bool_]) -> Render:
     """`render` with the stretch that its mode needs: 2–98 % of the valid values. `sample`: (H, W, len(needs())), an
     overview; `valid`: (H, W). "linear" becomes "auto": with a stretch they are the same picture, so the same text."""
+    _check_reflectance(render, sample, valid)
     as_is = render.mode == "auto" and not render.expressions and sample.dtype == np.uint8
     if render.stretch is not None or as_is:
         return render
     mode = "auto" if render.mode == "linear" else render.mode
     limits = tuple(_limits(values[valid]) for values in _channels(sample, render))
     return replace(render, stretch=limits, mode=mode)
+
+
+def _check_reflectance(render: Render, sample: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+    """Raises InvalidInput for what is reflectance already: divided by 10000 it would be black."""
+    if render.mode != "reflectance" or not np.issubdtype(sample.dtype, np.floating):
+        return
+    values = sample[valid]
+    most = float(np.max(values, initial=0, where=np.isfinite(values)))
+    if most < _LEAST_INTEGERS:
+        raise InvalidInput(f"values up to {most:.3g} are reflectance already, not {_SCALE:g} times it; use mode linear")
 
 
 def compute_stretch(bands: NDArray[Any], valid: NDArray[np.bool_]) -> Stretch:

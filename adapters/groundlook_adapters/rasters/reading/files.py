@@ -57,6 +57,8 @@ def resolve(path: str | os.PathLike[str], roots: Sequence[Path]) -> Path:
         real = Path(os.path.realpath(path))
     except (ValueError, OSError) as error:
         raise InvalidRaster(f"{text!r} is not a path: {error}") from None
+    if not _is_text(f"{text}{real}"):
+        raise InvalidRaster(f"{text!r} has a name that is not UTF-8, which no task can hold; rename it")
     if any(real.is_relative_to(os.path.realpath(root)) for root in roots):
         return real
     allowed = ", ".join(str(root) for root in roots) or "none"
@@ -64,6 +66,11 @@ def resolve(path: str | os.PathLike[str], roots: Sequence[Path]) -> Path:
         f"{text} is outside the folders that may be read ({allowed}); "
         "add its folder to GROUNDLOOK_ROOTS, or move the file"
     )
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is Unicode: Python keeps bytes that are not as halves of surrogate pairs."""
+    return not any("\ud800" <= c <= "\udfff" for c in name)
 
 
 def stamp(path: str | os.PathLike[str]) -> Stamp:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import pyproj
+import pyproj.exceptions
 
 from groundlook.core.errors import InvalidInput, InvalidRaster
 from groundlook.core.geo import Affine, GeoRef
@@ -39,7 +43,18 @@ def georef_of(dataset: Any, name: str, xyz: str | None = None, crs: str | None =
             return None
         raise InvalidRaster(_unplaced(dataset, name))
     transform = _transform(dataset, name)
-    return GeoRef(_crs(dataset, name, crs), transform)
+    system = _crs(dataset, name, crs)
+    if _geocentric(system):
+        raise InvalidRaster(f"{name} is in {_short(system)}, which is no map: it counts from the Earth's centre")
+    return GeoRef(system, transform)
+
+
+@lru_cache(maxsize=256)
+def _geocentric(crs: str) -> bool:
+    try:
+        return bool(pyproj.CRS.from_user_input(parse_crs(crs).to_wkt()).is_geocentric)
+    except pyproj.exceptions.CRSError:  # PROJ knows less of some local systems than GDAL
+        return False
 
 
 def _crs(dataset: Any, name: str, given: str | None) -> str:

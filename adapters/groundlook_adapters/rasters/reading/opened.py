@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rasterio
 import rasterio.errors
+from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
 from rasterio.windows import Window
 
@@ -312,6 +314,18 @@ def checked(dataset: Any, window: WindowPx, bands: int) -> Window:
             f"more than {MAX_WINDOW_BYTES >> 20}; use smaller tiles"
         )
     return Window(column, row, width, height)
+
+
+def read_bands(
+    dataset: Any, bands: Sequence[int], window: Window | None = None, shape: tuple[int, int] | None = None
+) -> NDArray[Any]:
+    """`bands` of an open raster, (B, H, W), decimated to `shape` (H, W) if given; where they differ in type, in one
+    that holds them all."""
+    if len({dataset.dtypes[band - 1] for band in bands}) > 1:
+        return np.stack([dataset.read(band, window=window, out_shape=shape) for band in bands])
+    whole = None if shape is None else (len(bands), *shape)
+    pixels: NDArray[Any] = dataset.read(indexes=list(bands), window=window, out_shape=whole)
+    return pixels
 
 
 def _itemsize(dtype: str) -> int:

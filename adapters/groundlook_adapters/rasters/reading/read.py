@@ -21,8 +21,8 @@ from groundlook.core.errors import InvalidInput, InvalidRaster
 from groundlook.core.geo import GeoRef, WindowPx
 from groundlook_adapters.rasters.pictures.render import RGB, Choice, Render, Stretch, plan, stretched, to_rgb
 from groundlook_adapters.rasters.reading.georef import georef_of
-from groundlook_adapters.rasters.reading.masks import all_valid, by_value, valid_pixels
-from groundlook_adapters.rasters.reading.opened import checked, opened, opened_place, place_of
+from groundlook_adapters.rasters.reading.masks import all_valid, by_value, has_nodata, in_every, valid_pixels
+from groundlook_adapters.rasters.reading.opened import checked, opened, opened_place, place_of, read_bands
 from groundlook_adapters.rasters.reading.sample import overview, sample
 
 __all__ = [
@@ -108,8 +108,9 @@ def open_scene(
 def read_window(
     source: str, window: WindowPx, roots: Sequence[Path], *, etag: str | None = None, hosts: Sequence[str] = ()
 ) -> NDArray[Any]:
-    """All bands of a window at full depth, native grid: (H, W, B) in the raster's dtype. `etag`: the one that the
-    raster must still have. Raises NotAllowed, InvalidRaster."""
+    """All bands of a window at full depth, native grid: (H, W, B) in the raster's dtype, where bands differ in
+    theirs in one that holds them all. `etag`: the one that the raster must still have. Raises NotAllowed,
+    InvalidRaster."""
     with opened(source, roots, hosts, etag=etag) as dataset:
         return _read(dataset, range(1, dataset.count + 1), window)
 
@@ -150,7 +151,7 @@ def quicklook(
         raise InvalidInput(f"a quick-look of {side} px: use 1 … {_MOST_SIDE}")
     spec = _spec(render)
     with opened(source, roots, hosts, etag=etag) as dataset:
-        pixels, valid = overview(dataset, _needs(dataset, source, spec), side)
+        pixels, valid = overview(dataset, _needs(dataset, source, spec), side, bool(spec.expressions))
         shown = np.ones_like(valid) if _as_it_is(dataset, spec) else valid
         return _shown(dataset, pixels, shown, spec)
 
@@ -168,7 +169,7 @@ def _needs(dataset: Any, source: str, render: Render) -> tuple[int, ...]:
 
 def _read(dataset: Any, bands: Sequence[int], window: WindowPx) -> NDArray[Any]:
     place = checked(dataset, window, len(bands))
-    pixels: NDArray[Any] = dataset.read(indexes=list(bands), window=place)
+    pixels = read_bands(dataset, bands, window=place)
     if pixels.dtype in _MERGED and len(bands) == 3:
         merged: NDArray[Any] = cv2.merge(list(pixels))  # several times faster than a transposed copy
         return merged
@@ -183,7 +184,10 @@ def _shown(dataset: Any, bands: NDArray[Any], valid: NDArray[np.bool_], render: 
 def _visible(dataset: Any, window: WindowPx, render: Render) -> NDArray[np.bool_]:
     if all_valid(dataset) or _as_it_is(dataset, render):
         return np.ones((window[3], window[2]), dtype=bool)
-    return valid_pixels(dataset, window)
+    valid = valid_pixels(dataset, window)
+    if render.expressions and has_nodata(dataset, render.needs()):
+        valid &= in_every(dataset, render.needs(), window=checked(dataset, window, 1))
+    return valid
 
 
 def _as_it_is(dataset: Any, render: Render) -> bool:
@@ -203,7 +207,7 @@ def _palette(dataset: Any, render: Render) -> NDArray[np.uint8] | None:
 
 
 def _probe(dataset: Any, name: str) -> None:
-    if dataset.count == 0 or any(np.issubdtype(np.dtype(t), np.complexfloating) for t in dataset.dtypes):
+    if dataset.count == 0 or any(t.startswith("complex") for t in dataset.dtypes):
         raise InvalidRaster(
             f"{name} has {dataset.count} bands of {', '.join(sorted(set(dataset.dtypes))) or 'nothing'}; "
             "only real numbers can be shown: convert complex SAR to amplitude first"
@@ -219,10 +223,15 @@ def _acquired(tags: dict[str, str]) -> str | None:
 
 def _render(dataset: Any, name: str, choice: Choice) -> Render:
     interpretation = [colour.name for colour in dataset.colorinterp]
-    render = plan(dataset.count, interpretation, dataset.dtypes, choice, dataset.offsets)
-    pixels, valid = sample(dataset, render.needs())
-    if not valid.any():
-        raise InvalidRaster(
-            f"{name} has no pixel with data (all nodata, masked or transparent); nothing to label in it"
-        )
-    return stretched(render, pixels, valid)
+    try:
+        render = plan(dataset.count, interpretation, dataset.dtypes, choice, dataset.offsets, dataset.scales)
+        pixels, valid = sample(dataset, render.needs())
+        if not valid.any():
+            raise InvalidRaster(
+                f"{name} has no pixel with data (all nodata, masked or transparent); nothing to label in it"
+            )
+        return stretched(render, pixels, valid)
+    except InvalidRaster:
+        raise
+    except InvalidInput as error:
+        raise InvalidInput(f"{name}: {error}") from None

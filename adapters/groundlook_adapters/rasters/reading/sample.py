@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundlook.core.geo import WindowPx
-from groundlook_adapters.rasters.reading.masks import all_valid, valid_decimated, valid_pixels
-from groundlook_adapters.rasters.reading.opened import checked
+from groundlook_adapters.rasters.reading.masks import all_valid, has_nodata, in_every, valid_decimated, valid_pixels
+from groundlook_adapters.rasters.reading.opened import checked, read_bands
 
 SIDE = 1024
 """Longest side, px, of the overview that the stretch is computed from."""
@@ -38,23 +38,28 @@ Sample = tuple[NDArray[Any], NDArray[np.bool_]]
 def sample(dataset: Any, bands: Sequence[int]) -> Sample:
     """Of an open raster: an overview of at most `SIDE` px where there is one (or where the raster is small), else
     every second pixel of `GRID`² windows evenly spread. No pixel with data: those of the first window that has one."""
-    if _readable(dataset) <= WHOLE_PIXELS:
-        pixels, valid = decimated(dataset, bands, SIDE)
-    else:
-        pixels, valid = _of_windows(dataset, bands)
-    if not valid.any():
-        found = first_with_data(dataset)
-        if found is not None:
-            return _window(dataset, bands, found, 1)
-    return pixels, valid
+    # A nodata value in one of the bands is no value to stretch to, whatever the other bands have there.
+    for every in (True, False) if len(bands) > 1 and has_nodata(dataset, bands) else (False,):
+        if _readable(dataset) <= WHOLE_PIXELS:
+            pixels, valid = decimated(dataset, bands, SIDE, every)
+        else:
+            pixels, valid = _of_windows(dataset, bands, every)
+        if valid.any():
+            return pixels, valid
+    found = first_with_data(dataset)
+    return (pixels, valid) if found is None else _window(dataset, bands, found, 1)
 
 
-def decimated(dataset: Any, bands: Sequence[int], side: int) -> Sample:
-    """The whole raster at most `side` px long, nearest neighbour, through its overviews where it has some."""
+def decimated(dataset: Any, bands: Sequence[int], side: int, every: bool = False) -> Sample:
+    """The whole raster at most `side` px long, nearest neighbour, through its overviews where it has some. `every`:
+    only what has data in all of `bands` is valid."""
     scale = max(1.0, max(dataset.width, dataset.height) / side)
     shape = (max(1, int(dataset.height / scale)), max(1, int(dataset.width / scale)))
-    pixels = dataset.read(indexes=list(bands), out_shape=(len(bands), *shape))
-    return np.ascontiguousarray(pixels.transpose(1, 2, 0)), valid_decimated(dataset, shape, bands)
+    pixels = np.ascontiguousarray(read_bands(dataset, bands, shape=shape).transpose(1, 2, 0))
+    valid = valid_decimated(dataset, shape, bands)
+    if every and has_nodata(dataset, bands):
+        valid &= in_every(dataset, bands, out_shape=shape)
+    return pixels, valid
 
 
 def _readable(dataset: Any) -> int:
@@ -72,21 +77,24 @@ def _starts(length: int, size: int, count: int) -> list[int]:
     return [(length - size) * i // (count - 1) for i in range(count)]
 
 
-def _of_windows(dataset: Any, bands: Sequence[int]) -> Sample:
+def _of_windows(dataset: Any, bands: Sequence[int], every: bool) -> Sample:
     pixels, valid = [], []
     for row in _starts(dataset.height, BLOCK, GRID):
         for column in _starts(dataset.width, BLOCK, GRID):
             window = (column, row, min(BLOCK, dataset.width - column), min(BLOCK, dataset.height - row))
-            block, mask = _window(dataset, bands, window, 2)
+            block, mask = _window(dataset, bands, window, 2, every)
             pixels.append(block.reshape(1, -1, len(bands)))
             valid.append(mask.reshape(1, -1))
     return np.concatenate(pixels, axis=1), np.concatenate(valid, axis=1)
 
 
-def _window(dataset: Any, bands: Sequence[int], window: WindowPx, step: int) -> Sample:
+def _window(dataset: Any, bands: Sequence[int], window: WindowPx, step: int, every: bool = False) -> Sample:
     place = checked(dataset, window, len(bands))
-    pixels = dataset.read(indexes=list(bands), window=place)[:, ::step, ::step]
-    return np.ascontiguousarray(pixels.transpose(1, 2, 0)), valid_pixels(dataset, window)[::step, ::step]
+    pixels = read_bands(dataset, bands, window=place)[:, ::step, ::step]
+    valid = valid_pixels(dataset, window)
+    if every and has_nodata(dataset, bands):
+        valid &= in_every(dataset, bands, window=place)
+    return np.ascontiguousarray(pixels.transpose(1, 2, 0)), valid[::step, ::step]
 
 
 def first_with_data(dataset: Any) -> WindowPx | None:
@@ -103,17 +111,20 @@ def _windows(dataset: Any, side: int) -> Iterator[WindowPx]:
             yield column, row, min(side, dataset.width - column), min(side, dataset.height - row)
 
 
-def overview(dataset: Any, bands: Sequence[int], side: int) -> Sample:
+def overview(dataset: Any, bands: Sequence[int], side: int, every: bool = False) -> Sample:
     """The whole raster, its longest side at most `side` px, for looking at. One without overviews and larger than
-    `QUICK_PIXELS` is shown coarsely: one pixel for each of at most 64² cells, enlarged; gdaladdo makes it sharp."""
+    `QUICK_PIXELS` is shown coarsely: one pixel for each of at most 64² cells, enlarged; gdaladdo makes it sharp.
+    `every`: see `decimated`."""
     if _readable(dataset) <= QUICK_PIXELS:
-        return decimated(dataset, bands, side)
+        return decimated(dataset, bands, side, every)
     rows, columns = _cells(dataset.height), _cells(dataset.width)
-    pixels = np.zeros((len(rows), len(columns), len(bands)), dtype=dataset.dtypes[bands[0] - 1])
+    pixels = np.zeros(
+        (len(rows), len(columns), len(bands)), dtype=np.result_type(*(dataset.dtypes[band - 1] for band in bands))
+    )
     valid = np.zeros((len(rows), len(columns)), dtype=bool)
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
-            one, mask = _window(dataset, bands, (column, row, 1, 1), 1)
+            one, mask = _window(dataset, bands, (column, row, 1, 1), 1, every)
             pixels[i, j], valid[i, j] = one[0, 0], mask[0, 0]
     scale = max(dataset.width, dataset.height) / side
     y = np.arange(max(1, int(dataset.height / scale))) * len(rows) // max(1, int(dataset.height / scale))

@@ -3,6 +3,7 @@
 The grid follows from the file alone, so that it is the same on every machine:
 - CRS: that of the control points; where it is in degrees (as RPCs are), the UTM zone of the scene's centre on WGS84,
   beyond 84° N and 80° S polar stereographic (EPSG:3995, EPSG:3031). A geographic CRS of another body stays.
+  Control points that cross the antimeridian are taken there first.
 - Extent and pixel size: GDAL's own suggestion, which keeps the length of the scene's diagonal in pixels.
 - Heights: RPCs are evaluated at their own HEIGHT_OFF, the mean height of the scene; there is no terrain model.
 - Resampling: bilinear, nearest for paletted pictures. The transform is exact (tolerance 0), so that a window's pixels
@@ -13,9 +14,14 @@ The grid follows from the file alone, so that it is the same on every machine:
 from __future__ import annotations
 
 import math
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import rasterio
+import rasterio.shutil
+import rasterio.warp
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 
@@ -40,14 +46,17 @@ def warped(dataset: Any) -> WarpedVRT:
             f"{dataset.name} has ground control points without a CRS; give it: gdal_translate -a_srs EPSG:… IN OUT"
         )
     source = crs if points else parse_crs("EPSG:4326")
+    target = _target(dataset, source)
     options: dict[str, Any] = {} if points else {"RPC_HEIGHT": repr(float(dataset.rpcs.height_off))}
     if dataset.nodata is None and ColorInterp.alpha not in dataset.colorinterp:
         options["add_alpha"] = True
+    if points and _goes_round(source, points):
+        dataset, source = _moved(dataset, source, target), target
     paletted = dataset.colorinterp[0] == ColorInterp.palette
     result = WarpedVRT(
         dataset,
         src_crs=source,
-        crs=_target(dataset, source),
+        crs=target,
         resampling=Resampling.nearest if paletted else Resampling.bilinear,
         tolerance=0,
         warp_mem_limit=_WARP_MIB,
@@ -73,6 +82,29 @@ def _target(dataset: Any, source: Any) -> Any:
     # the mean direction: the mean of longitudes is wrong across the antimeridian
     longitude, latitude = math.degrees(math.atan2(north, east)), float(lonlat[:, 1].mean())
     return parse_crs(f"EPSG:{utm(longitude, latitude)}")
+
+
+def _goes_round(source: Any, points: Sequence[Any]) -> bool:
+    """Whether control points in degrees cross the antimeridian, where a polynomial through their longitudes is of no
+    use, or count them beyond it, where GDAL does not find its way back."""
+    longitudes = np.array([p.x for p in points])
+    return bool(source.is_geographic and (np.ptp(longitudes) > 180 or np.abs(longitudes).max() > 180))
+
+
+def _moved(dataset: Any, source: Any, target: Any) -> Any:
+    """`dataset` with its control points in `target`: a VRT of it that exists in memory only."""
+    points, _ = dataset.gcps
+    places = zip(*rasterio.warp.transform(source, target, [p.x for p in points], [p.y for p in points]), strict=True)
+    with rasterio.MemoryFile(ext=".vrt") as file:
+        rasterio.shutil.copy(dataset, file.name, driver="VRT")
+        root = ET.fromstring(file.read())  # noqa: S314 (GDAL wrote it just now)
+    listed = root.find("GCPList")
+    assert listed is not None  # noqa: S101 (`dataset` has points)
+    listed.set("Projection", target.to_wkt())
+    for point, (x, y) in zip(listed, places, strict=True):
+        point.set("X", repr(float(x)))
+        point.set("Y", repr(float(y)))
+    return rasterio.open(ET.tostring(root, encoding="unicode"), driver="VRT")
 
 
 def utm(longitude: float, latitude: float) -> int:

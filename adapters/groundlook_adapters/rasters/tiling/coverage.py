@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
 from groundlook.core.geo import WindowPx
-from groundlook_adapters.rasters.reading.masks import all_valid, valid_pixels
+from groundlook_adapters.rasters.reading.masks import all_valid, valid_decimated, valid_pixels
 
 _SAMPLES = 64
 """Samples along a window's side, at least, that an overview must leave."""
@@ -48,24 +47,8 @@ def _factor(dataset: Any, side: int) -> int:
 
 def _strip(dataset: Any, row: int, height: int, factor: int) -> NDArray[np.bool_]:
     """(height / factor, width / factor), True where the rows have data, as `masks.valid_pixels` says it."""
-    window = Window(0, row, dataset.width, height)
     shape = (max(1, height // factor), max(1, dataset.width // factor))
-    valid: NDArray[np.bool_] = dataset.dataset_mask(window=window, out_shape=shape) != 0
-    floating = [np.issubdtype(np.dtype(name), np.floating) for name in dataset.dtypes]
-    if not any(floating):
-        return valid
-    finite = np.zeros_like(valid)
-    for band, colour in enumerate(dataset.colorinterp, start=1):
-        if colour.name == "alpha":
-            continue
-        if not floating[band - 1]:
-            return valid
-        here = np.isfinite(dataset.read(band, window=window, out_shape=shape))
-        finite |= here & (dataset.read_masks(band, window=window, out_shape=shape) != 0)
-        if finite[valid].all():
-            break
-    both: NDArray[np.bool_] = valid & finite
-    return both
+    return valid_decimated(dataset, shape, window=(0, row, dataset.width, height))
 
 
 def _share(strip: NDArray[np.bool_], window: WindowPx, width: int) -> float:

@@ -112,9 +112,11 @@ def _expand(path: str | Path, roots: Sequence[Path]) -> list[Path]:
     if glob.has_magic(text) and not os.path.lexists(text):
         return _matches(text)
     real = resolve(path, roots)
-    if not real.is_dir():
+    if not os.path.isdir(real):
         return [Path(path)]
-    found = sorted(p for p in real.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and p.name[0] != ".")
+    found = sorted(
+        p for p in real.rglob("*") if p.suffix.lower() in SUFFIXES and os.path.isfile(p) and p.name[0] != "."
+    )
     if not found:
         raise InvalidRaster(f"{text} has no raster in it; searched for {', '.join(sorted(SUFFIXES))}")
     return found

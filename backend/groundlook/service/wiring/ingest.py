@@ -13,6 +13,7 @@ from groundlook.core.tiling import Split
 from groundlook.core.types import Project, SceneRow
 from groundlook.service.wiring.folds import Blocks, Folds
 from groundlook.service.wiring.parts import Wired
+from groundlook_adapters.rasters.crs import parse_crs
 from groundlook_adapters.rasters.pictures.expression import parse_expression
 from groundlook_adapters.rasters.pictures.prerender import Album, album, prerender
 from groundlook_adapters.rasters.pictures.render import FORMATS, Choice, Render
@@ -99,11 +100,21 @@ def _check(options: Options) -> None:
         )
     if options.block is not None and not 0 < options.block < float("inf"):
         raise InvalidInput(f"--block {options.block:g}: the side of a held-out block must be a positive number")
+    if options.crs is not None:
+        try:
+            parse_crs(options.crs)
+        except InvalidInput as error:
+            raise InvalidInput(f"--crs: {error}") from None
     for expression in options.choice.expressions:
         try:
             parse_expression(expression)  # a typo is one line, not one per raster
         except InvalidInput as error:
             raise InvalidInput(f"--expression {error}") from None
+
+
+def _line(error: GroundlookError) -> str:
+    """On one line, whatever a file is called."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(error))
 
 
 class _Ingest:
@@ -131,7 +142,7 @@ class _Ingest:
                 self._scene(scene)
                 self._report.scenes += 1
             except GroundlookError as error:
-                self._report.failed.append(str(error))
+                self._report.failed.append(_line(error))
             self._progress(self._report)
         while self._rows:
             self._send()
@@ -139,11 +150,11 @@ class _Ingest:
         return self._report
 
     def _scene(self, scene: Scene) -> None:
+        # Before a task shows it, and for tasks that were there before this home was.
         row = SceneRow(scene.id, scene.source, scene.etag, scene.render.text(), scene.width, scene.height)
+        self._wired.store.put_scene(row)
         unread: list[str] = []
         for count, (tile, split, error) in enumerate(self._shown(scene)):
-            if count == 0:
-                self._wired.store.put_scene(row)  # before a task shows it
             if error is not None:
                 unread.append(str(error))
             else:
