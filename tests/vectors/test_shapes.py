@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from groundlook.core.geo import GeoRef
 from groundlook.core.geometry import Box, Ellipse, Point, Polygon, Shape, WholeTile
 from groundlook.core.mask import Mask
-from groundlook_adapters.vectors.geometry.shapes import lost, to_geometry, to_map, to_pixel, to_shape
+from groundlook_adapters.vectors.geometry.shapes import to_geometry, to_map, to_pixel, to_shape
 
 SIZE = (100, 80)
 NAN = float("nan")
@@ -143,11 +143,14 @@ def test_a_polygon_control_holds_no_holes_and_no_parts() -> None:
     both = shapely.MultiPolygon([ring, shapely.box(20, 0, 30, 10)])
     shapes = to_shape(both, Polygon, SIZE)
     assert [to_geometry(s, SIZE)[0].area for s in shapes] == [100, 100]  # type: ignore[union-attr]
-    gone = lost(both, shapes, SIZE)
-    assert gone.holes == 1
-    assert gone.share == pytest.approx(10 / 190)
-    assert lost(both, to_shape(both, Mask, SIZE), SIZE).holes == 0
-    assert lost(both, to_shape(both, Mask, SIZE), SIZE).share == 0
+    filled = shapely.union_all([to_geometry(s, SIZE)[0] for s in shapes])
+    assert shapely.get_num_interior_rings(shapely.get_parts(filled)).sum() == 0
+    assert filled.symmetric_difference(both).area == pytest.approx(10)
+    (mask,) = to_shape(both, Mask, SIZE)
+    kept, _ = to_geometry(mask, SIZE)
+    assert kept is not None
+    assert shapely.get_num_interior_rings(shapely.get_parts(kept)).sum() == 1
+    assert kept.symmetric_difference(both).area == 0
 
 
 def test_a_mask_is_the_pixels_whose_centres_are_inside() -> None:

@@ -223,13 +223,8 @@ def _check_reflectance(render: Render, sample: NDArray[Any], valid: NDArray[np.b
         raise InvalidInput(f"values up to {most:.3g} are reflectance already, not {_SCALE:g} times it; use mode linear")
 
 
-def compute_stretch(bands: NDArray[Any], valid: NDArray[np.bool_]) -> Stretch:
-    """2–98 % of the valid pixels of each band. `bands`: (H, W, B) of an overview; `valid`: (H, W). A band without
-    valid pixels gives (0, 1), one of a single value v (v, v + 1)."""
-    return tuple(_limits(bands[:, :, i][valid]) for i in range(bands.shape[2]))
-
-
 def _limits(values: NDArray[Any]) -> tuple[float, float]:
+    """No values give (0, 1), a single value v gives (v, v + 1)."""
     values = values[np.isfinite(values)]
     if values.size == 0:
         return 0.0, 1.0
@@ -339,8 +334,3 @@ def encode(rgb: RGB, fmt: str = "jpg", quality: int = 90) -> bytes:
     if not done:
         raise InvalidInput(f"{width} × {height} px can't be written as {fmt}; use smaller tiles")
     return bytes(data)
-
-
-def encode_jpeg(rgb: RGB, quality: int = 90) -> bytes:
-    """`encode` as JPEG."""
-    return encode(rgb, "jpg", quality)

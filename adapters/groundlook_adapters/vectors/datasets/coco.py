@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from groundlook.core.geometry import Point
 from groundlook.core.mask import Mask
-from groundlook_adapters.vectors.datasets.images import Pictures, safe_split, scene_name
+from groundlook_adapters.vectors.datasets.images import Pictures, safe_split
 from groundlook_adapters.vectors.datasets.parts import (
     DatasetTile,
     Seen,
@@ -34,6 +34,7 @@ from groundlook_adapters.vectors.datasets.parts import (
     whole_tile_classes,
 )
 from groundlook_adapters.vectors.geometry.scan import pixels_inside
+from groundlook_adapters.vectors.names import scene_name
 
 _DIGITS = 4
 """Decimals of a pixel."""

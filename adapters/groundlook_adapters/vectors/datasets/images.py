@@ -6,22 +6,16 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from groundlook.core.errors import GroundlookError, InvalidImage, InvalidInput
 from groundlook.core.geo import TileRef
 from groundlook_adapters.rasters.pictures.render import encode
 from groundlook_adapters.vectors.datasets.parts import DatasetTile, Picture, Tally
+from groundlook_adapters.vectors.names import scene_name
 
 IMAGE_FORMATS = ("jpg", "png", "webp")
 _LONGEST = 80
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-
-
-def scene_name(source: str) -> str:
-    """The last part of a path or URI, as it may be shown: without a query, which may hold a token."""
-    path = urlsplit(source).path if "://" in source else source
-    return re.split(r"[/\\]", path.rstrip("/\\"))[-1]
 
 
 def safe_stem(source: str) -> str:

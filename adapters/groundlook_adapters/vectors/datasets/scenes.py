@@ -11,8 +11,9 @@ import numpy as np
 
 from groundlook.core.errors import GroundlookError
 from groundlook.core.geo import GeoRef, TileRef
-from groundlook_adapters.vectors.datasets.images import safe_stem, scene_name
+from groundlook_adapters.vectors.datasets.images import safe_stem
 from groundlook_adapters.vectors.datasets.parts import DatasetTile, SizeOf, Tally
+from groundlook_adapters.vectors.names import scene_name
 
 _OFF = 1e-3
 """Pixels by which two tiles of a scene may disagree on where it lies: what floating point loses, and no more."""

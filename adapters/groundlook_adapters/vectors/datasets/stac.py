@@ -26,11 +26,11 @@ from groundlook.core.geo import GeoRef, TileRef
 from groundlook.core.geometry import Box, Point, Shape, WholeTile
 from groundlook.core.types import Region
 from groundlook_adapters.vectors.datasets.coco import clean
-from groundlook_adapters.vectors.datasets.images import scene_name
 from groundlook_adapters.vectors.datasets.parts import DatasetTile, SizeOf, Tally
 from groundlook_adapters.vectors.datasets.scenes import Scene, Scenes
 from groundlook_adapters.vectors.degrees import allowance, bbox, geojson
 from groundlook_adapters.vectors.geometry.shapes import to_geometry, to_map
+from groundlook_adapters.vectors.names import scene_name
 
 LABEL = "https://stac-extensions.github.io/label/v1.0.1/schema.json"
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"

@@ -16,7 +16,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from groundlook.core.geometry import Box
-from groundlook_adapters.vectors.datasets.images import Pictures, safe_split, scene_name
+from groundlook_adapters.vectors.datasets.images import Pictures, safe_split
 from groundlook_adapters.vectors.datasets.parts import (
     DatasetTile,
     Seen,
@@ -26,6 +26,7 @@ from groundlook_adapters.vectors.datasets.parts import (
     skip_whole_tile_classes,
     without_points,
 )
+from groundlook_adapters.vectors.names import scene_name
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

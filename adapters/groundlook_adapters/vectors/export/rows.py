@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from groundlook_adapters.vectors.export.features import Kind
 from groundlook_adapters.vectors.export.spool import Member, ScenePlace
+from groundlook_adapters.vectors.names import scene_name
 
 GEOMETRY = "geometry"
 _TEXT, _MOMENT = pa.string(), pa.timestamp("ms", tz="UTC")
@@ -114,11 +115,6 @@ def reviewed_row(spooled: tuple[Any, ...], scene: ScenePlace) -> tuple[Any, ...]
 def schema(columns: Sequence[tuple[str, Any]]) -> Any:
     """The Arrow schema of a layer: its columns, then the geometry as WKB."""
     return pa.schema([*columns, (GEOMETRY, pa.binary())])
-
-
-def scene_name(source: str) -> str:
-    """The last part of a path or URL: enough to find the file, and says nothing of our machines."""
-    return source.split("?")[0].rstrip("/").replace("\\", "/").rsplit("/", 1)[-1]
 
 
 _KIND: dict[Kind, str] = {"regions": "region", "points": "point", "tiles": "tile"}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -100,7 +98,7 @@ def map_to_shapes(geometry: Any, georef: GeoRef, like: type[Shape], size: tuple[
 def to_shape(geometry: Any, like: type[Shape], size: tuple[int, int]) -> list[Shape]:
     """A geometry in tile pixels as shapes of the kind `like`; empty where nothing of that kind is left.
 
-    Polygon: one per part, without holes (`lost` says what that loses). Mask: one, the pixels of a tile of `size`
+    Polygon: one per part, without holes: whoever asks looks for them. Mask: one, the pixels of a tile of `size`
     whose centres are inside. Box: one, the smallest turned rectangle around all parts; Ellipse: one, of the parts'
     centre and axes. Point: one per point; of an area its centroid, or a point in it where that lies outside.
     WholeTile: one. Coordinates that are no numbers leave nothing. Only Mask is clipped to the tile.
@@ -122,27 +120,6 @@ def to_shape(geometry: Any, like: type[Shape], size: tuple[int, int]) -> list[Sh
         return [mask] if len(mask.runs) else []
     found = fit_ellipse(area) if like is Ellipse else fit_box(area)
     return [] if found is None else [found]
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """What shapes leave of a geometry. `holes`: how many they fill. `share`: the area that they lack or add, as a
-    share of the geometry's; 0 where they are the same, and for points."""
-
-    holes: int
-    share: float
-
-
-def lost(geometry: Any, shapes: Sequence[Shape], size: tuple[int, int]) -> Lost:
-    """What `shapes`, made of `geometry` by `to_shape`, do not say of it."""
-    area = areas(geometry)
-    if area is None:
-        return Lost(0, 0.0)
-    made = [g for g, _ in (to_geometry(s, size) for s in shapes) if g is not None]
-    said = shapely.union_all(made)
-    count = int(shapely.get_num_interior_rings(shapely.get_parts(area)).sum())
-    kept = int(shapely.get_num_interior_rings(shapely.get_parts(said)).sum())
-    return Lost(max(0, count - kept), float(area.symmetric_difference(said).area / area.area))
 
 
 def _points(geometry: Any) -> list[Shape]:

@@ -28,8 +28,8 @@ from groundlook_adapters.vectors.export.manifest import (
     manifest_path,
     write_manifest,
 )
-from groundlook_adapters.vectors.export.rows import scene_name
 from groundlook_adapters.vectors.export.write import DRIVERS
+from groundlook_adapters.vectors.names import scene_name
 
 GIS_FORMATS = tuple(DRIVERS)
 ON_THE_MAP = frozenset({"mask-cog", "stac-label"})
