@@ -18,7 +18,16 @@ from rasterio.windows import Window
 
 from groundlook.core.errors import GroundlookError, InvalidInput, InvalidRaster, NotAllowed
 from groundlook_adapters.rasters.pictures.render import Choice
-from groundlook_adapters.rasters.reading.read import open_scene, opened, quicklook, read_rgb, read_window, valid_pixels
+from groundlook_adapters.rasters.reading.files import etag
+from groundlook_adapters.rasters.reading.read import (
+    copyright_of,
+    open_scene,
+    opened,
+    quicklook,
+    read_rgb,
+    read_window,
+    valid_pixels,
+)
 
 MakeRaster = Callable[..., Path]
 NORTH_UP = (0.1, 0.0, 500_000.0, 0.0, -0.1, 4_000_000.0)
@@ -146,10 +155,14 @@ def test_the_offsets_of_the_file_reach_the_render(tmp_path: Path, make_tif: Make
         open_scene(path, [tmp_path], choice=Choice(bands=(4,)))
 
 
-def test_the_copyright_is_kept(tmp_path: Path, make_tif: MakeRaster, rgb: NDArray[np.uint8]) -> None:
-    assert open_scene(make_tif(rgb), [tmp_path]).copyright is None
-    path = make_tif(rgb, "b.tif", tags={"TIFFTAG_COPYRIGHT": "CC BY 4.0, Somebody"})
-    assert open_scene(path, [tmp_path]).copyright == "CC BY 4.0, Somebody"
+def test_the_copyright_is_read_where_it_is_still_the_same_file(
+    tmp_path: Path, make_tif: MakeRaster, rgb: NDArray[np.uint8]
+) -> None:
+    assert copyright_of(str(make_tif(rgb)), [tmp_path]) is None
+    path = make_tif(rgb, crs=None, tags={"TIFFTAG_COPYRIGHT": " (c) Survey "})  # one that needs --crs
+    assert copyright_of(str(path), [tmp_path], etag=etag(path)) == "(c) Survey"
+    with pytest.raises(InvalidRaster, match="replaced"):
+        copyright_of(str(path), [tmp_path], etag="other")
 
 
 def test_quicklook_is_the_scene_in_small(tmp_path: Path, make_tif: MakeRaster) -> None:

@@ -46,7 +46,7 @@ _MERGED = (np.uint8, np.uint16, np.int16, np.float32)
 class Scene:
     """One raster. `id`: 16 hex digits of sha256 over source, etag and render. `source`: absolute path, symlinks
     resolved, or URL. `width`, `height`, `bands`: of the grid that windows refer to. `acquired`: ISO 8601 without zone,
-    from TIFFTAG_DATETIME; `copyright` from TIFFTAG_COPYRIGHT. `georef` is None for a plain image."""
+    from TIFFTAG_DATETIME. `georef` is None for a plain image."""
 
     id: str
     source: str
@@ -58,7 +58,6 @@ class Scene:
     georef: GeoRef | None
     acquired: str | None
     render: Render
-    copyright: str | None = None
 
     @property
     def stretch(self) -> Stretch | None:
@@ -87,7 +86,6 @@ def open_scene(
     with opened_place(place) as (mark, dataset):
         _probe(dataset, place.name)
         georef = georef_of(dataset, place.name, xyz, crs)
-        tags = getattr(dataset, "src_dataset", dataset).tags()
         render = _render(dataset, place.name, choice)
         shown = f"{place.name}|{mark}|{render.text()}"  # pictures are cached by id: another render is another scene
         return Scene(
@@ -99,10 +97,18 @@ def open_scene(
             bands=dataset.count,
             dtype=str(dataset.dtypes[0]),
             georef=georef,
-            acquired=_acquired(tags),
+            acquired=_acquired(_tags(dataset)),
             render=render,
-            copyright=tags.get("TIFFTAG_COPYRIGHT", "").strip()[:1000] or None,
         )
+
+
+def copyright_of(
+    source: str, roots: Sequence[Path], *, etag: str | None = None, hosts: Sequence[str] = ()
+) -> str | None:
+    """What the file says of its owner (TIFFTAG_COPYRIGHT), 1,000 characters at most. `etag`: the one that the raster
+    must still have. Raises NotAllowed, InvalidRaster."""
+    with opened(source, roots, hosts, etag=etag) as dataset:
+        return _tags(dataset).get("TIFFTAG_COPYRIGHT", "").strip()[:1000] or None
 
 
 def read_window(
@@ -214,6 +220,11 @@ def _probe(dataset: Any, name: str) -> None:
         )
     _read(dataset, [1], (0, 0, 1, 1))
     _read(dataset, [dataset.count], (dataset.width - 1, dataset.height - 1, 1, 1))
+
+
+def _tags(dataset: Any) -> dict[str, str]:
+    tags: dict[str, str] = getattr(dataset, "src_dataset", dataset).tags()
+    return tags
 
 
 def _acquired(tags: dict[str, str]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from groundlook.core.ports import Progress
 from groundlook.core.types import UNTRAINED_VERSION, Project
 from groundlook.service.wiring.export_read import Reading
 from groundlook.service.wiring.parts import Wired
-from groundlook_adapters.rasters.reading.read import open_scene
+from groundlook_adapters.rasters.reading.read import copyright_of
 from groundlook_adapters.vectors.datasets import FORMS, Form, export_dataset
 from groundlook_adapters.vectors.export.gis import Merging, export, refuse_existing
 from groundlook_adapters.vectors.export.manifest import (
@@ -228,10 +229,7 @@ def _models(wired: Wired, project: Project) -> list[str]:
 
 def _scene(wired: Wired, scene: SceneFacts) -> SceneFacts:
     """With the copyright that its file states, where that is still the same file; and without the folders it is in."""
-    owner = None
-    try:
-        found = open_scene(scene.source, wired.settings.roots, hosts=wired.settings.raster_hosts)
-        owner = found.copyright if found.etag == scene.etag else None
-    except GroundlookError:
-        pass  # gone or moved: not known
+    owner, settings = None, wired.settings
+    with suppress(GroundlookError):  # gone, moved or replaced: not known
+        owner = copyright_of(scene.source, settings.roots, etag=scene.etag, hosts=settings.raster_hosts)
     return replace(scene, source=scene_name(scene.source), copyright=owner)
