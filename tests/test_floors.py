@@ -16,6 +16,13 @@ LOW = ("scoring", "strategies", "models", "learning", "evaluation")
 STDLIB = set(sys.stdlib_module_names)
 VENDORS = {
     "torch": ("backend/groundlook/models/", "backend/groundlook/learning/"),
+    "segment_anything": ("backend/groundlook/models/sam/",),
+    "openvino": ("backend/groundlook/models/runtime/",),
+    "onnxruntime": ("backend/groundlook/models/runtime/",),
+    "onnx": ("backend/groundlook/models/runtime/",),
+    "segmentation_models_pytorch": ("backend/groundlook/models/segmentation/",),
+    "torchvision": ("backend/groundlook/models/",),
+    "redis": ("adapters/groundlook_adapters/store/", "adapters/groundlook_adapters/jobs/"),
     "ultralytics": ("backend/groundlook/models/yolo/",),
     "label_studio_sdk": ("adapters/groundlook_adapters/labelstudio/",),
     "huey": ("adapters/groundlook_adapters/jobs/",),

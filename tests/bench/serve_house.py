@@ -23,9 +23,9 @@ from groundlook.core.geo import Tile
 from groundlook.core.types import UNTRAINED_VERSION, ModelCard, Project, RankedTask, Window
 from groundlook.demo.studio import free_port
 from groundlook.learning.registry import FileRegistry, version_of
+from groundlook.models.weights.file import Weights, digest, save
 from groundlook.models.yolo import network
 from groundlook.models.yolo.predict import YoloModel
-from groundlook.models.yolo.weights import Weights, digest, save
 from groundlook_adapters.labelstudio.config import parse_config
 from groundlook_adapters.rasters.reading.read import open_scene, read_rgb
 from groundlook_adapters.rasters.tiling.geotile import task_data

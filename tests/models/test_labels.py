@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from groundlook.core.errors import InvalidConfig
-from groundlook.models.yolo.labels import map_classes
+from groundlook.models.labels import map_classes
 
 
 def test_names_decide_whatever_their_case() -> None:

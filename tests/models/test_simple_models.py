@@ -75,7 +75,7 @@ def test_pixels_that_are_not_a_picture_are_refused(pixels: np.ndarray) -> None:
 def test_importing_the_models_imports_no_torch_and_reads_no_environment() -> None:
     code = (
         "import os, sys, cv2; before = dict(os.environ)  # cv2 sets LD_LIBRARY_PATH\n"
-        "import groundlook.models.yolo.predict, groundlook.models.yolo.train, groundlook.models.yolo.fetch\n"
+        "import groundlook.models.yolo.predict, groundlook.models.yolo.train, groundlook.models.weights.fetch\n"
         "import groundlook.models.yolo.train_child, groundlook.models.thumbnail, groundlook.evaluation.metrics\n"
         "assert not {'torch', 'ultralytics', 'torchvision'} & set(sys.modules); assert before == dict(os.environ)\n"
     )

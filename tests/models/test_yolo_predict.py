@@ -22,9 +22,9 @@ from groundlook.core.errors import InvalidConfig, InvalidInput, InvalidWeights  
 from groundlook.core.geo import Tile  # noqa: E402
 from groundlook.core.geometry import Box  # noqa: E402
 from groundlook.core.types import ModelCard, ModelVersion, Prediction  # noqa: E402
+from groundlook.models.weights.file import Weights, digest, save  # noqa: E402
 from groundlook.models.yolo import network, offline  # noqa: E402
 from groundlook.models.yolo.predict import LOWEST, YoloModel  # noqa: E402
-from groundlook.models.yolo.weights import Weights, digest, save  # noqa: E402
 
 LABELS = ("house", "tree", "car")
 

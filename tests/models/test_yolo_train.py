@@ -17,10 +17,10 @@ from groundlook.core.errors import InvalidWeights, TrainingFailed
 from groundlook.core.geo import Tile
 from groundlook.core.geometry import Box, Polygon, box_iou, envelope
 from groundlook.core.types import ModelCard, ModelVersion, Region
+from groundlook.models.weights.file import digest, read
 from groundlook.models.yolo import dataset, recipe
 from groundlook.models.yolo.predict import YoloModel
 from groundlook.models.yolo.train import YoloTrainer
-from groundlook.models.yolo.weights import digest, read
 
 Example = tuple[Tile, list[Region]]
 

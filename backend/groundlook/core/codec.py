@@ -15,15 +15,29 @@ from groundlook.core.types import Region
 
 def encode_region(region: Region) -> dict[str, Any]:
     """Region → JSON value; the inverse of `decode_region`."""
-    body = {"label": region.label, "score": region.score, "uid": region.uid, "origin": region.origin}
+    body: dict[str, Any] = {"label": region.label, "score": region.score, "uid": region.uid, "origin": region.origin}
     if region.note:
         body["note"] = region.note
+    if region.control:
+        body["control"] = region.control
+    if region.frame is not None:
+        body["frame"] = list(region.frame)
     return {**body, **encode_shape(region.shape)}
 
 
 def decode_region(body: Mapping[str, Any]) -> Region:
     """JSON value → Region."""
-    return Region(decode_shape(body), body["label"], body["score"], body["uid"], body["origin"], body.get("note", ""))
+    frame = body.get("frame")
+    return Region(
+        decode_shape(body),
+        body["label"],
+        body["score"],
+        body["uid"],
+        body["origin"],
+        body.get("note", ""),
+        body.get("control", ""),
+        None if frame is None else (int(frame[0]), int(frame[1])),
+    )
 
 
 def encode_shape(shape: Shape) -> dict[str, Any]:

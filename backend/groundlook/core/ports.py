@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundlook.core.geo import Tile
+from groundlook.core.prompts import Cut, Picture, Prompts
 from groundlook.core.types import (
     Annotation,
     Job,
@@ -47,6 +48,36 @@ class Model(Protocol):
 
     def predict(self, tiles: Sequence[Tile]) -> list[Prediction]:
         """One prediction per tile, in order. Thread-safe: nothing of one call is seen by another."""
+
+
+class Segmenter(Protocol):
+    """Prompts → masks: the model behind smart tools."""
+
+    @property
+    def version(self) -> ModelVersion: ...
+
+    def segment(self, picture: Picture, prompts: Sequence[Prompts]) -> list[Cut]:
+        """One mask per object pointed at, in order. Thread-safe, and a pure function of (pixels, prompts): nothing of
+        one call is seen by another. Raises InvalidInput that names the prompt, and what `picture.read` raises."""
+
+    def propose(self, picture: Picture, progress: Progress) -> list[Cut]:
+        """Everything in the tile that looks like one object, without duplicates, best first."""
+
+    def encode(self, picture: Picture) -> bool:
+        """Make and keep what `segment` needs of the picture. False where it was kept already."""
+
+
+class Encodings(Protocol):
+    """What was made of pictures at great cost: kept in memory, on disk, and with Redis for other machines."""
+
+    def get(
+        self, key: str, make: Callable[[], Mapping[str, NDArray[np.float16]]], bulk: bool = False
+    ) -> Mapping[str, NDArray[np.float16]]:
+        """What is kept under `key`, or what `make` gives, kept from then on. Of callers that ask for the same key at
+        the same time, in this process and in others, one makes it and all get it. What `make` raises, they all get, and
+        nothing is kept. `bulk`: while somebody waits for an answer, this one waits with `make`."""
+
+    def has(self, key: str) -> bool: ...
 
 
 class Embedder(Protocol):
@@ -103,6 +134,9 @@ class Images(Protocol):
 
     def read(self, project: Project, task: Task) -> Tile:
         """The tile as annotators see it: uint8 RGB (H, W, 3). Raises InvalidImage, InvalidRaster, NotAllowed."""
+
+    def picture(self, project: Project, task: Task) -> Picture:
+        """The same, read when it is asked for. Raises at once where the file behind it was changed or is gone."""
 
 
 class Models(Protocol):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,9 @@ from groundlook.core.tiling import Split
 class Region:
     """One labelled thing in tile pixels. `score` is a model's confidence 0…1, None for a person's region.
     `uid` is the id it has in Label Studio; `origin`: manual, prediction,
-    or prediction-changed, as Label Studio says. `note`: shown beside it: the vector feature it was made of."""
+    or prediction-changed, as Label Studio says. `note`: shown beside it: the vector feature it was made of.
+    `control`: the tag it is meant for, "" lets shape and label decide. `frame`: (width, height) of its picture where
+    that is not the task's first. What a Number or Rating says is a WholeTile whose label is the number as text."""
 
     shape: Shape
     label: str
@@ -26,17 +29,21 @@ class Region:
     uid: str = ""
     origin: str = "manual"
     note: str = ""
+    control: str = ""
+    frame: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A Label Studio task that shows one tile. `image` is the URL in its data; `tile` is None for foreign tasks."""
+    """A Label Studio task that shows one tile. `image` is the URL in its data; `tile` is None for foreign tasks.
+    `others`: the URLs of its further pictures, by image tag."""
 
     id: int
     image: str
     tile: TileRef | None = None
     split: Split = "train"
     labelled: bool = False
+    others: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,12 @@ class ModelVersion:
         name, _, digest = text.partition("@")
         return cls(name, digest)
 
+    def under(self, plan: str) -> ModelVersion:
+        """This version as part of a plan, by the plan's digest: what is predicted depends on both."""
+        if not plan:
+            return self
+        return ModelVersion(self.name, hashlib.sha256(f"{self.digest}|{plan}".encode()).hexdigest()[:12])
+
 
 UNTRAINED_VERSION = ModelVersion("untrained", "000000000000")
 """What serves a project that has no model yet."""
@@ -82,6 +95,11 @@ class Prediction:
     there are regions, for scoring. `peak`: the highest class probability anywhere in the tile, 0…1.
     `knows` is False for a model that has not learned yet: its answer is no answer, not "empty".
     `size`: (width, height) in pixels of the tile, filled in by the loop.
+    `kind` says how `proba` is to be read: of a "segmentation" it is float32 (M, C + 1), the mean class probabilities of
+    M cells of a regular grid over the tile, background first, rows sum to 1; of a "classification" float32 (1, C), rows
+    sum to 1, or independent ones where several classes may hold ("classification-multiple").
+    `spread`: float32 (M, 4) or None: of each detection in `proba`, the standard deviation in px of its left, top, right
+    and bottom side, out of the distribution that the network gives of it (DFL).
     """
 
     version: ModelVersion
@@ -90,6 +108,8 @@ class Prediction:
     peak: float = 0.0
     knows: bool = True
     size: tuple[int, int] = (0, 0)
+    kind: Literal["detection", "segmentation", "classification", "classification-multiple"] = "detection"
+    spread: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +207,20 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """One control tag of a label config. `type`: its tag, "PolygonLabels"; `labels` in the config's order."""
+    """One control tag of a label config. `type`: its tag, "PolygonLabels"; `labels` in the config's order, none of a
+    Number or Rating. `image`, `data_key`: the image tag it is on, and where a task's data holds that image's URL.
+    `smart`: its tool asks the backend. `several`: Choices of which more than one may hold. `most`: the highest number
+    that a Number or Rating takes, None for no limit; `least` the lowest."""
 
     name: str
     type: str
     labels: tuple[str, ...]
+    image: str = ""
+    data_key: str = ""
+    smart: bool = False
+    several: bool = False
+    least: float | None = None
+    most: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +229,7 @@ class LabelConfig:
 
     `control` and `image` are the tags' names, `data_key` is where a task's data holds the image's URL.
     `controls`: every control on that image whose regions we read and write, in the config's order; the served one is
-    among them.
+    among them. `others`: those on further images, which get predictions only. `unserved`: (tag, name) of the others.
     """
 
     control: str
@@ -209,6 +238,8 @@ class LabelConfig:
     data_key: str
     labels: tuple[str, ...]
     controls: tuple[Control, ...] = ()
+    others: tuple[Control, ...] = ()
+    unserved: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

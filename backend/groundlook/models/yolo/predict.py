@@ -15,10 +15,10 @@ from groundlook.core.geo import Tile
 from groundlook.core.geometry import Box
 from groundlook.core.tiling import grid
 from groundlook.core.types import ModelCard, ModelVersion, Prediction, Region
+from groundlook.models.labels import map_classes
 from groundlook.models.pixels import as_rgb
+from groundlook.models.weights.file import read
 from groundlook.models.yolo import network, offline
-from groundlook.models.yolo.labels import map_classes
-from groundlook.models.yolo.weights import read
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from groundlook.core.errors import GroundlookError
 from groundlook.core.process import die_with_parent, lower_priority, report
+from groundlook.models.weights.file import Weights, read, save
 from groundlook.models.yolo import network, offline
-from groundlook.models.yolo.weights import Weights, read, save
 
 if TYPE_CHECKING:
     import torch

@@ -12,9 +12,9 @@ from typing import Any
 from groundlook.core.errors import InvalidConfig, InvalidInput, InvalidWeights, NotFound
 from groundlook.core.types import ModelCard, Project
 from groundlook.learning.registry import version_of
-from groundlook.models.yolo import weights as yolo_weights
-from groundlook.models.yolo.fetch import fetch
-from groundlook.models.yolo.labels import map_classes
+from groundlook.models.labels import map_classes
+from groundlook.models.weights import file as yolo_weights
+from groundlook.models.weights.fetch import fetch
 from groundlook.service.wiring.parts import Wired
 from groundlook_adapters.labelstudio.config import parse_config
 from groundlook_adapters.labelstudio.connect import connect

@@ -18,9 +18,9 @@ if importlib.util.find_spec("ultralytics") is None:  # importorskip would import
     pytest.skip("the yolo extra is not installed", allow_module_level=True)
 
 from groundlook.core.errors import InvalidInput, InvalidWeights  # noqa: E402
+from groundlook.models.weights.fetch import fetch  # noqa: E402
+from groundlook.models.weights.file import Weights, digest, read, save  # noqa: E402
 from groundlook.models.yolo import network, offline  # noqa: E402
-from groundlook.models.yolo.fetch import fetch  # noqa: E402
-from groundlook.models.yolo.weights import Weights, digest, read, save  # noqa: E402
 
 
 @pytest.fixture(scope="module")

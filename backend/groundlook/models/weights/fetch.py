@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from groundlook.core.errors import InvalidWeights
-from groundlook.models.yolo.weights import check
+from groundlook.models.weights.file import check
 
-MOST_BYTES = 2 << 30
+MOST_BYTES = 4 << 30
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SECONDS = 1800.0
 _REDIRECTS = 5

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundlook.core.errors import InvalidWeights
-from groundlook.models.yolo import pickled
+from groundlook.models.weights import pickled
 
 if TYPE_CHECKING:
     import torch

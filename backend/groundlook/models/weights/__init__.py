@@ -1,0 +1,1 @@
+"""Weights in, from paths and URLs, without running anything that they hold."""
