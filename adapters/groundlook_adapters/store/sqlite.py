@@ -341,8 +341,14 @@ def _project(body: str, token: str) -> Project:
     fields = json.loads(body)
     config = fields.pop("config")
     labels = tuple(config.pop("labels"))
-    controls = tuple(Control(c["name"], c["type"], tuple(c["labels"])) for c in config.pop("controls"))
-    return Project(**fields, token=token, config=LabelConfig(**config, labels=labels, controls=controls))
+    controls, others = (_controls(config.pop(part, ())) for part in ("controls", "others"))
+    unserved = tuple((tag, name) for tag, name in config.pop("unserved", ()))
+    found = LabelConfig(**config, labels=labels, controls=controls, others=others, unserved=unserved)
+    return Project(**fields, token=token, config=found)
+
+
+def _controls(rows: Sequence[Mapping[str, Any]]) -> tuple[Control, ...]:
+    return tuple(Control(**{**row, "labels": tuple(row["labels"])}) for row in rows)
 
 
 def _window(number: int, model: str, published: float, tasks: str) -> Window:

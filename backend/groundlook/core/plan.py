@@ -51,11 +51,13 @@ class Route:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """`models` by name; `routes` by control; a control without one is answered by the project's own model, if that has
-    its labels. `interactive`: the name of the segmenter behind smart tools, "" for none."""
+    its labels. `interactive`: the name of the segmenter behind smart tools, "" for the service's own. `output`: the
+    control that smart tools draw for, "" lets the label config decide."""
 
     models: Mapping[str, ModelSpec] = field(default_factory=dict)
     routes: Mapping[str, Route] = field(default_factory=dict)
     interactive: str = ""
+    output: str = ""
 
     @property
     def digest(self) -> str:
@@ -69,3 +71,14 @@ class Plan:
     def route(self, control: str) -> Route:
         """How `control` gets its answer."""
         return self.routes.get(control, Route(control))
+
+    def body(self) -> dict[str, Any]:
+        """As JSON values; `Plan.of` reads them back."""
+        return json.loads(json.dumps(asdict(self), default=dict))  # type: ignore[no-any-return]
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Plan:
+        """Inverse of `body`; {} is the plan of a project that has none."""
+        models = {n: ModelSpec(**{**m, "classes": tuple(m["classes"])}) for n, m in body.get("models", {}).items()}
+        routes = {n: Route(**r) for n, r in body.get("routes", {}).items()}
+        return cls(models, routes, body.get("interactive", ""), body.get("output", ""))

@@ -9,10 +9,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from groundlook.core.geo import Tile
+from groundlook.core.geo import Tile, TileRef
+from groundlook.core.plan import Route
 from groundlook.core.prompts import Cut, Picture, Prompts
 from groundlook.core.types import (
     Annotation,
+    Control,
     Job,
     ModelCard,
     ModelVersion,
@@ -67,6 +69,13 @@ class Segmenter(Protocol):
         """Make and keep what `segment` needs of the picture. False where it was kept already."""
 
 
+class Segmenters(Protocol):
+    """The models behind smart tools, loaded once."""
+
+    def interactive(self, project: Project) -> Segmenter | None:
+        """The one that answers clicks in `project`; None where it has none. Raises NotFound, InvalidWeights."""
+
+
 class Encodings(Protocol):
     """What was made of pictures at great cost: kept in memory, on disk, and with Redis for other machines."""
 
@@ -92,6 +101,9 @@ class Embedder(Protocol):
 
 class Trainer(Protocol):
     """Examples → weights, in a process of its own."""
+
+    @property
+    def kind(self) -> str: ...
 
     @property
     def arch(self) -> str: ...
@@ -135,15 +147,30 @@ class Images(Protocol):
     def read(self, project: Project, task: Task) -> Tile:
         """The tile as annotators see it: uint8 RGB (H, W, 3). Raises InvalidImage, InvalidRaster, NotAllowed."""
 
-    def picture(self, project: Project, task: Task) -> Picture:
-        """The same, read when it is asked for. Raises at once where the file behind it was changed or is gone."""
+    def picture(self, project: Project, task: Task, image: str = "") -> Picture:
+        """The same, read when it is asked for. `image`: the tag of one of the task's `others`, "" for its first.
+        Raises at once where the file behind it was changed or is gone."""
+
+
+class Shapes(Protocol):
+    """What the controls of a label config take."""
+
+    def target(self, controls: Sequence[Control], region: Region) -> Control | None:
+        """The control that a region goes to when nobody says which: by its shape and its label; None for none."""
+
+    def fit(
+        self, region: Region, control: Control, route: Route, place: TileRef | None, size: tuple[int, int]
+    ) -> list[Region]:
+        """The regions that stand for `region` in `control`, each with its name: one, several where a mask has parts,
+        none where nothing is left. `size`: (width, height) of the picture in px; `place` gives metres their length."""
 
 
 class Models(Protocol):
     """Model versions, ready to predict; loaded once."""
 
-    def serving(self, project: Project, version: ModelVersion) -> Model:
-        """A version of the registry (or the untrained one), as annotators get it. Raises NotFound, InvalidWeights."""
+    def serving(self, project: Project, version: ModelVersion, image: str = "") -> Model:
+        """A version of the registry (or the untrained one) and what the project's plan puts beside it, as annotators
+        get it: the answers for the controls of one `image` tag, "" for the first. Raises NotFound, InvalidWeights."""
 
     def candidate(self, project: Project, card: ModelCard, weights: Path) -> Model:
         """A version for evaluation: not kept, and with its least sure answers too."""
