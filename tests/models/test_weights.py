@@ -6,6 +6,7 @@ import importlib.util
 import pickle
 import zipfile
 from collections import OrderedDict
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,37 @@ def test_fetch_refuses_and_leaves_nothing(tmp_path: Path, url: str, message: str
         fetch(url, "1" * 64, tmp_path / "cache", client=_Server(b"x").client)
     assert not list(tmp_path.rglob("*.p*"))
     assert not list(tmp_path.rglob(".part*"))
+
+
+class _Breaks(httpx.SyncByteStream):
+    """A body whose connection is lost after some bytes."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._body
+        raise httpx.ReadError("connection lost")
+
+
+def test_a_download_that_broke_off_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    body, asked, told = bytes(range(256)) * 4000, [], []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("range"))
+        if len(asked) == 1:
+            return httpx.Response(200, headers={"content-length": str(len(body))}, stream=_Breaks(body[:600_000]))
+        start = int(asked[-1].removeprefix("bytes=").removesuffix("-"))
+        return httpx.Response(206, content=body[start:])
+
+    client, wanted = httpx.Client(transport=httpx.MockTransport(answer)), sha256(body).hexdigest()
+    with pytest.raises(InvalidWeights, match="what came is kept, try again"):
+        fetch("https://a.test/w.pt", wanted, tmp_path, client=client)
+    path = fetch("https://a.test/w.pt", wanted, tmp_path, client=client, progress=lambda d, t: told.append((d, t)))
+    assert path.read_bytes() == body
+    assert asked == [None, "bytes=524288-"]  # whole blocks of 256 KiB
+    assert told[-1] == (1.0, "1 of 1 MB")
+    assert told[0][0] > 0.5
 
 
 def test_fetch_needs_a_hash_and_bounds_the_size(tmp_path: Path) -> None:
