@@ -77,7 +77,7 @@ def test_a_saved_snapshot_comes_back_and_a_changed_one_is_found(tmp_path: Path) 
 
 
 def metrics(map50: float, objects: float = 10) -> dict[str, float]:
-    return {"map50": map50, "objects": objects, "images": 5}
+    return {"map50": map50, "quality": map50, "objects": objects, "images": 5}
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,11 @@ ACTIONS = (
 TITLE = "Groundlook"
 
 
-def connect(client: LabelStudioClient, project: Project, backend: str, login: tuple[str, str] | None) -> list[str]:
+def connect(
+    client: LabelStudioClient, project: Project, backend: str, login: tuple[str, str] | None, smart: bool = False
+) -> list[str]:
     """Webhook, ML backend and sampling, in that order; returns what was changed. Run again, it changes nothing.
+    `smart`: the backend answers smart tools, so the editor offers them.
 
     The webhook comes first and carries the login: Label Studio makes one of its own without, unless one with that
     URL is there already.
@@ -30,7 +33,7 @@ def connect(client: LabelStudioClient, project: Project, backend: str, login: tu
     sdk = client.sdk(project.url, project.token)
     return [
         *_webhook(client, sdk, project, f"{backend}/webhook", login),
-        *_backend(client, sdk, project, backend, login),
+        *_backend(client, sdk, project, backend, login, smart),
         *_sampling(client, project),
     ]
 
@@ -56,12 +59,12 @@ def _webhook(
 
 
 def _backend(
-    client: LabelStudioClient, sdk: Any, project: Project, url: str, login: tuple[str, str] | None
+    client: LabelStudioClient, sdk: Any, project: Project, url: str, login: tuple[str, str] | None, smart: bool
 ) -> list[str]:
     found = [b for b in client.call(lambda: sdk.ml.list(project=project.id)) if (b.url or "").rstrip("/") == url]
-    fields: dict[str, Any] = {"auth_method": "NONE"}
+    fields: dict[str, Any] = {"auth_method": "NONE", "is_interactive": smart}
     if login is not None:
-        fields = {"auth_method": "BASIC_AUTH", "basic_auth_user": login[0], "basic_auth_pass": login[1]}
+        fields |= {"auth_method": "BASIC_AUTH", "basic_auth_user": login[0], "basic_auth_pass": login[1]}
     if not found:
         try:
             client.call(lambda: sdk.ml.create(project=project.id, url=url, title=TITLE, **fields), 0)
@@ -76,10 +79,15 @@ def _backend(
     same_login = (found[0].auth_method or "NONE") == fields["auth_method"] and (
         login is None or found[0].basic_auth_user == login[0]
     )
-    if same_login:
+    same_tools = bool(found[0].is_interactive) == smart
+    if same_login and same_tools:
         return []
     client.call(lambda: sdk.ml.update(found[0].id, project=project.id, url=url, **fields))
-    return [f"ML backend {url} brought up to date (login)"]
+    changed = [
+        *(["login"] if not same_login else []),
+        *([] if same_tools else [f"smart tools {'on' if smart else 'off'}"]),
+    ]
+    return [f"ML backend {url} brought up to date ({', '.join(changed)})"]
 
 
 def _sampling(client: LabelStudioClient, project: Project) -> list[str]:

@@ -17,6 +17,7 @@ import numpy as np
 from groundlook.core.errors import InvalidInput
 from groundlook.core.geometry import Box, Ellipse, Point, Polygon, Shape
 from groundlook.core.mask import Mask
+from groundlook.core.types import Control
 from groundlook_adapters.labelstudio.rle import decode_mask, encode_mask
 
 SHAPES: dict[str, type[Box] | type[Polygon] | type[Ellipse] | type[Point] | type[Mask]] = {
@@ -86,6 +87,40 @@ def decode_value(
     if kind == "ellipse":
         return Ellipse(x, y, _px(value["radiusX"], across), _px(value["radiusY"], down), turn)
     return Box(x, y, _px(value["width"], across), _px(value["height"], down), turn)
+
+
+def geometry_of(value: Mapping[str, Any]) -> str | None:
+    """The kind of region that a `value` draws, a key of SHAPES; None where it has no place in the image. Its `type`
+    may say something else: see `wire`."""
+    for kind, key in (("brush", "rle"), ("polygon", "points"), ("ellipse", "radiusX"), ("rectangle", "height")):
+        if key in value:
+            return kind
+    return "keypoint" if "x" in value else None
+
+
+def number_text(number: Any) -> str:
+    """What a Number or Rating holds, as a label: 7.0 is "7". Raises InvalidInput for what is not a finite number."""
+    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+        raise InvalidInput(f"{number!r} is not a number")
+    return str(int(number)) if number == int(number) else repr(float(number))
+
+
+def encode_number(text: str, control: Control) -> dict[str, float]:
+    """The `value` of a Number or Rating, from the number as text. Raises InvalidInput for what is not a number that
+    `control` takes: the editor would not let an annotator submit it, Label Studio drop a prediction that holds it."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidInput(f"{control.type} {control.name!r} takes a number, not {text[:80]!r}")
+    least = -math.inf if control.least is None else control.least
+    most = math.inf if control.most is None else control.most
+    if not least <= number <= most:
+        raise InvalidInput(f"{control.type} {control.name!r} takes {least:g} to {most:g}, not {text[:80]}")
+    if control.type == "Rating" and number != int(number):
+        raise InvalidInput(f"Rating {control.name!r} takes whole stars, not {text[:80]}")
+    return {control.type.lower(): int(number) if number == int(number) else number}
 
 
 def refused(value: Mapping[str, Any]) -> str:

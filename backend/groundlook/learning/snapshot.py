@@ -10,27 +10,32 @@ from pathlib import Path
 from typing import Any
 
 from groundlook.core.codec import decode_region, decode_tile, encode_region, encode_tile
-from groundlook.core.geometry import has_area
+from groundlook.core.geometry import Shape, WholeTile, has_area
 from groundlook.core.types import Annotation, Example, Project, Snapshot, Task
 
 
 def make_snapshot(project: Project, tasks: Sequence[Task], annotations: Sequence[Annotation]) -> Snapshot:
     """The dataset of what people have said so far. Skipped annotations are left out; of several for one task the
-    newest stands. An annotation without regions is data: "looked at, empty". Points and classes of whole tiles are
-    not kept: what learns so far learns things with an area. Equal input, equal id."""
+    newest stands. An annotation without regions is data: "looked at, empty". Of a project whose served
+    control is Choices, the classes of tiles are kept; of the others, what has an area. Equal input, equal id."""
     by_id = {t.id: t for t in tasks}
     newest: dict[int, Annotation] = {}
     for annotation in sorted(annotations, key=lambda a: (a.created, a.id)):
         if not annotation.skipped and annotation.task_id in by_id:
             newest[annotation.task_id] = annotation
+    learns = _is_class if project.config.control_type == "Choices" else has_area
     examples = tuple(
         Example(
-            by_id[task], tuple(r for r in a.regions if r.label in project.config.labels and has_area(r.shape)), (a.id,)
+            by_id[task], tuple(r for r in a.regions if r.label in project.config.labels and learns(r.shape)), (a.id,)
         )
         for task, a in sorted(newest.items())
     )
     body = _content(project.id, project.config.labels, examples)
     return Snapshot(_digest(body), project.id, project.config.labels, examples)
+
+
+def _is_class(shape: Shape) -> bool:
+    return isinstance(shape, WholeTile)
 
 
 def save_snapshot(snapshot: Snapshot, folder: Path) -> Path:

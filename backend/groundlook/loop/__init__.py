@@ -12,15 +12,21 @@ from functools import partial
 from groundlook.core.ports import Progress
 from groundlook.loop.learn import learn
 from groundlook.loop.parts import Loop, LoopSettings
+from groundlook.loop.prewarm import prewarm
 from groundlook.loop.refresh import refresh
 from groundlook.loop.sync import sync
 
 __all__ = ["LANES", "Loop", "LoopSettings", "handlers"]
 
-LANES = {"sync": "fast", "refresh": "slow", "learn": "slow"}
-"""Every kind of job, and the lane it runs in: quick ones never wait behind training."""
+LANES = {"sync": "fast", "refresh": "slow", "learn": "slow", "prewarm": "spare"}
+"""Every kind of job, and the lane it runs in: quick ones never wait behind training, nor that behind encoding."""
 
 
 def handlers(loop: Loop) -> dict[str, Callable[[int, Progress], str]]:
     """What the worker runs for each kind of job."""
-    return {"sync": partial(sync, loop), "refresh": partial(refresh, loop), "learn": partial(learn, loop)}
+    return {
+        "sync": partial(sync, loop),
+        "refresh": partial(refresh, loop),
+        "learn": partial(learn, loop),
+        "prewarm": partial(prewarm, loop),
+    }

@@ -29,7 +29,7 @@ def answer(
     for at in range(0, len(todo), BATCH):
         chunk = todo[at : at + BATCH]
         tiles, broken = read_tiles(loop, project, {i: tasks[i] for i in chunk})
-        for place, prediction in predict_tiles(loop, project, version, tiles).items():
+        for place, prediction in predict_tiles(loop, project, version, tiles, dict(enumerate(tasks))).items():
             found[place] = prediction
         for place, error in broken.items():
             found[place] = error

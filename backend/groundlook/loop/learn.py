@@ -10,10 +10,11 @@ from pathlib import Path
 
 from groundlook import __version__
 from groundlook.core.geo import Tile
-from groundlook.core.ports import Progress
+from groundlook.core.ports import Progress, Trainer
 from groundlook.core.types import Example, ModelCard, Project, Region, Snapshot
 from groundlook.evaluation.evaluate import evaluate
 from groundlook.learning.gate import judge
+from groundlook.learning.gate import measure as measure_of
 from groundlook.learning.registry import file_sha256, version_of
 from groundlook.learning.snapshot import make_snapshot, save_snapshot
 from groundlook.loop.parts import Loop
@@ -45,22 +46,22 @@ def _learn_from(loop: Loop, project: Project, snapshot: Snapshot, progress: Prog
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     weights = trainer.train(_pictures(loop, project, snapshot.part("train")), snapshot.labels, start, out, progress)
-    card = _judged(loop, project, snapshot, trainer.arch, weights, champion)
+    card = _judged(loop, project, snapshot, trainer, weights, champion)
     loop.registry.save(project.id, card, weights)
     if card.verdict == "promoted":
         loop.registry.promote(project.id, card.version)
     shutil.rmtree(out, ignore_errors=True)
-    return f"{card.version} {card.verdict}: mAP50 {card.metrics['map50']:.3f}"
+    return f"{card.version} {card.verdict}: {measure_of(card.metrics)} {card.metrics['quality']:.3f}"
 
 
 def _judged(
-    loop: Loop, project: Project, snapshot: Snapshot, arch: str, weights: Path, champion: ModelCard | None
+    loop: Loop, project: Project, snapshot: Snapshot, trainer: Trainer, weights: Path, champion: ModelCard | None
 ) -> ModelCard:
     digest = file_sha256(weights)
     card = ModelCard(
-        version=version_of("yolo", [snapshot.id, __version__, arch, digest]),
-        kind="yolo",
-        arch=arch,
+        version=version_of(trainer.kind, [snapshot.id, __version__, trainer.arch, digest]),
+        kind=trainer.kind,
+        arch=trainer.arch,
         labels=snapshot.labels,
         sha256=digest,
         snapshot=snapshot.id,
@@ -71,7 +72,7 @@ def _judged(
     old = None
     if champion is not None:
         old = measure(loop, project, champion, loop.registry.weights(project.id, champion), snapshot.part("val"))
-        metrics = {**metrics, "champion_map50": old["map50"]}
+        metrics = {**metrics, "champion_quality": old["quality"]}
     verdict = judge(metrics, old)
     log.info("gate of project %s: %s: %s", project.id, card.version, verdict.reason)
     return replace(card, verdict="promoted" if verdict.promoted else "refused", metrics=metrics)

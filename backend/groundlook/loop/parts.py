@@ -11,8 +11,21 @@ from pathlib import Path
 
 from groundlook.core.errors import GroundlookError
 from groundlook.core.geo import Tile
-from groundlook.core.ports import Embedder, Images, Jobs, Labels, Models, Queue, Registry, Store, Strategy
-from groundlook.core.types import UNTRAINED_VERSION, ModelVersion, Prediction, Project, Score, Task
+from groundlook.core.ports import (
+    Embedder,
+    Images,
+    Jobs,
+    Labels,
+    Models,
+    Queue,
+    Registry,
+    Segmenters,
+    Shapes,
+    Store,
+    Strategy,
+)
+from groundlook.core.types import UNTRAINED_VERSION, ModelVersion, Prediction, Project, Region, Score, Task
+from groundlook.loop.route import plan_of, shaped
 
 log = logging.getLogger("groundlook.loop")
 
@@ -47,6 +60,8 @@ class Loop:
     jobs: Jobs
     registry: Registry
     models: Models
+    segmenters: Segmenters
+    shapes: Shapes
     embedder: Embedder
     strategy: Strategy
     score: Callable[[Prediction], Score]
@@ -58,9 +73,10 @@ class Loop:
 
 
 def serving_version(loop: Loop, project_id: int) -> ModelVersion:
-    """The promoted version, or the untrained one."""
+    """The promoted version, or the untrained one, as part of the project's plan."""
     card = loop.registry.serving(project_id)
-    return UNTRAINED_VERSION if card is None else card.version
+    version = UNTRAINED_VERSION if card is None else card.version
+    return version.under(plan_of(loop.store.project(project_id)).digest)
 
 
 def read_tiles(
@@ -95,10 +111,33 @@ def known_answers(loop: Loop, project: Project, version: ModelVersion, tasks: Se
 
 
 def predict_tiles(
-    loop: Loop, project: Project, version: ModelVersion, tiles: Mapping[int, Tile]
+    loop: Loop, project: Project, version: ModelVersion, tiles: Mapping[int, Tile], tasks: Mapping[int, Task]
 ) -> dict[int, Prediction]:
-    """What `version` says of each tile, under the same keys."""
+    """What `version` says of each tile, and of the further pictures of its task, under the same keys."""
     if not tiles:
         return {}
     found = loop.models.serving(project, version).predict(list(tiles.values()))
-    return {key: replace(p, size=tile.size) for (key, tile), p in zip(tiles.items(), found, strict=True)}
+    done: dict[int, Prediction] = {}
+    for (key, tile), raw in zip(tiles.items(), found, strict=True):
+        prediction = shaped(loop.shapes, project, project.config.controls, tile, raw)
+        more = _others(loop, project, version, tasks[key])
+        done[key] = replace(prediction, regions=(*prediction.regions, *more)) if more else prediction
+    return done
+
+
+def _others(loop: Loop, project: Project, version: ModelVersion, task: Task) -> tuple[Region, ...]:
+    """The regions of a task's further pictures, each with its picture's size. One that can't be read has none."""
+    found: list[Region] = []
+    for image in dict.fromkeys(c.image for c in project.config.others):
+        if image not in task.others:
+            continue
+        try:
+            tile = loop.images.picture(project, task, image).read()
+        except GroundlookError as error:
+            log.warning("image %s of task %s of project %s: %s", image, task.id, project.id, error)
+            continue
+        controls = [c for c in project.config.others if c.image == image]
+        raw = loop.models.serving(project, version, image).predict([tile])[0]
+        regions = shaped(loop.shapes, project, controls, tile, raw).regions
+        found += (replace(r, frame=tile.size) for r in regions if r.control)
+    return tuple(found)

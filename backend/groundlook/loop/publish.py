@@ -29,6 +29,7 @@ def publish(loop: Loop, project: Project) -> str:
         loop.queue.publish(project, window, predictions)
         window = replace(window, published=loop.clock())
         loop.store.add_window(project.id, window)
+        loop.jobs.submit("prewarm", project.id)
         return f"window {window.version} of {len(window.tasks)} tasks"
 
 

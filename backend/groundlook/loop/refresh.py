@@ -36,7 +36,7 @@ def _look_at(loop: Loop, project: Project, version: ModelVersion, tasks: Sequenc
         vectors = loop.embedder.embed([tiles[t] for t in new])
         loop.store.put_embeddings(project.id, loop.embedder.name, dict(zip(new, vectors, strict=True)))
     rows: dict[int, tuple[Prediction, Score]] = {}
-    for task, prediction in predict_tiles(loop, project, version, tiles).items():
+    for task, prediction in predict_tiles(loop, project, version, tiles, {t.id: t for t in tasks}).items():
         rows[task] = (prediction, loop.score(prediction))
     for task in broken:
         rows[task] = (Prediction(version, (), knows=False, size=UNSEEN), Score(None, {"unreadable": 1.0}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import anyio
@@ -14,15 +14,23 @@ from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
 from groundlook import __version__
 from groundlook.core.errors import GroundlookError, InvalidInput
-from groundlook.core.types import Annotation, LabelConfig, ModelVersion, Prediction, Project, Task
+from groundlook.core.prompts import Prompts
+from groundlook.core.types import Annotation, Control, LabelConfig, ModelVersion, Prediction, Project, Task
 from groundlook.loop import Loop
 from groundlook.loop.answer import answer, served_version
-from groundlook.service.metrics import ERRORS, EVENTS, PREDICT_SECONDS, PREDICTIONS
+from groundlook.loop.interact import interact
+from groundlook.loop.route import plan_of
+from groundlook.service.body import PredictBody, read_predict
+from groundlook.service.metrics import CLICKS, ERRORS, EVENTS, INTERACTIVE_SECONDS, PREDICT_SECONDS, PREDICTIONS
 
 log = logging.getLogger("groundlook.service")
 
+Body = Mapping[str, Any] | InvalidInput
+"""A task, or what is wrong with it."""
 _BASIC = HTTPBasic(auto_error=False)
 PARALLEL_PREDICTS = 4
+PARALLEL_CLICKS = 8
+"""Of their own: a click never waits for a page of predictions."""
 OTHER_EVENTS = {"TASKS_DELETED", "ANNOTATION_UPDATED", "PROJECT_UPDATED"}
 
 
@@ -34,13 +42,20 @@ class Wire:
     prediction: Callable[[Prediction, LabelConfig, float, str], dict[str, Any]]
     annotation: Callable[[Mapping[str, Any], int], Annotation]
     config: Callable[[str], LabelConfig]
+    prompts: Callable[[Any, LabelConfig, tuple[int, int], str, frozenset[str]], tuple[tuple[Prompts, ...], Control]]
+    """(context, config, size of the picture, wanted control, ids of saved regions) → the objects pointed at, the
+    control to answer for."""
+    image: Callable[[Any, LabelConfig, frozenset[str]], str]
+    """(context, config, ids of saved regions) → the tag of the picture that is pointed at, "" for the first."""
+    plan: Callable[[Project, Any], Project]
+    """A project with the plan of its backend's extra_params."""
 
 
 def labelstudio_router(loop: Loop, wire: Wire, login: tuple[str, str] | None) -> APIRouter:
     """The routes; all but /health ask for the HTTP Basic `login`, if there is one."""
     router = APIRouter()
     private = APIRouter(dependencies=[Depends(guard(login))])
-    limiter = anyio.CapacityLimiter(PARALLEL_PREDICTS)
+    limiter, clicks = anyio.CapacityLimiter(PARALLEL_PREDICTS), anyio.CapacityLimiter(PARALLEL_CLICKS)
 
     @router.get("/health")
     @router.get("/")
@@ -53,17 +68,22 @@ def labelstudio_router(loop: Loop, wire: Wire, login: tuple[str, str] | None) ->
         project = loop.store.project(_project_id(body))
         if isinstance(body.get("schema"), str):
             wire.config(body["schema"])  # a config we can't serve: Label Studio shows the error to the admin
+        if body.get("extra_params"):
+            planned = wire.plan(project, body["extra_params"])
+            if planned != project:
+                loop.store.put_project(planned)
+                loop.jobs.submit("sync", project.id)
         return {"model_version": served_version(loop, project.id)[0]}
 
     @private.post("/predict")
     async def predict(request: Request) -> dict[str, Any]:
-        body = await _json(request)
-        project = loop.store.project(_project_id(body))
-        tasks = body.get("tasks")
-        if not isinstance(tasks, list):
-            raise InvalidInput("the body has no list `tasks`; send what Label Studio sends to /predict")
+        body = read_predict(await request.body())
+        project = loop.store.project(_project_id({"project": body.project}))
+        if body.context is not None:
+            with INTERACTIVE_SECONDS.time():
+                return await anyio.to_thread.run_sync(_interact, loop, wire, project, body, limiter=clicks)
         with PREDICT_SECONDS.time():
-            return await anyio.to_thread.run_sync(_predict, loop, wire, project, tasks, limiter=limiter)
+            return await anyio.to_thread.run_sync(_predict, loop, wire, project, body.bodies(), limiter=limiter)
 
     @private.post("/webhook")
     async def webhook(request: Request, later: BackgroundTasks) -> dict[str, str]:
@@ -103,7 +123,7 @@ def guard(login: tuple[str, str] | None) -> Callable[..., None]:
     return check
 
 
-def _predict(loop: Loop, wire: Wire, project: Project, bodies: list[Any]) -> dict[str, Any]:
+def _predict(loop: Loop, wire: Wire, project: Project, bodies: list[Body]) -> dict[str, Any]:
     """N tasks in, N results out, all of one version. A task that can't be read gets an empty list, which Label
     Studio stores as no prediction, and a line in `errors`; a request for it alone fails with that line."""
     version, model = served_version(loop, project.id)
@@ -114,7 +134,7 @@ def _predict(loop: Loop, wire: Wire, project: Project, bodies: list[Any]) -> dic
     for (task, outcome), body in zip(outcomes, bodies, strict=True):
         if isinstance(outcome, GroundlookError):
             ERRORS.labels(kind=type(outcome).__name__).inc()
-            errors.append({"task": body.get("id") if isinstance(body, dict) else None, "error": str(outcome)})
+            errors.append({"task": None if isinstance(body, InvalidInput) else body.get("id"), "error": str(outcome)})
             results.append([])
         else:
             place = 1.0 if window is None or task is None else window.place(task.id)
@@ -125,15 +145,36 @@ def _predict(loop: Loop, wire: Wire, project: Project, bodies: list[Any]) -> dic
     return {"results": results, "model_version": version, **({"errors": errors} if errors else {})}
 
 
+def _interact(loop: Loop, wire: Wire, project: Project, body: PredictBody) -> dict[str, Any]:
+    """What an annotator points at on one task, in the shape of the control that is asked for."""
+    bodies = body.bodies()
+    if len(bodies) != 1:
+        raise InvalidInput(f"prompts for {len(bodies)} tasks in one call: a smart tool asks for one at a time")
+    if isinstance(body.context, Mapping) and body.context.get("result") == []:
+        # The editor asks this when its last prompt is gone, and on Submit.
+        return {"results": [{"result": [], "score": 0.0, "model_version": ""}]}
+    (first,) = bodies
+    if isinstance(first, InvalidInput):
+        raise first
+    task = wire.task(first, project)
+    saved = body.saved()
+    image = wire.image(body.context, project.config, saved)
+    picture = loop.images.picture(project, task, image)
+    prompts, control = wire.prompts(body.context, project.config, picture.size, plan_of(project).output, saved)
+    found = interact(loop, project, picture, None if image else task.tile, prompts, control)
+    CLICKS.inc()
+    scores = [r.score for r in found.regions if r.score is not None]
+    config = replace(project.config, image=control.image or project.config.image)
+    return {"results": [wire.prediction(found, config, min(scores, default=0.0), str(found.version))]}
+
+
 def _answers(
-    loop: Loop, wire: Wire, project: Project, version: ModelVersion, bodies: list[Any]
+    loop: Loop, wire: Wire, project: Project, version: ModelVersion, bodies: list[Body]
 ) -> list[tuple[Task | None, Prediction | GroundlookError]]:
     decoded: list[Task | GroundlookError] = []
     for body in bodies:
         try:
-            if not isinstance(body, dict):
-                raise InvalidInput(f"a task is not an object: {str(body)[:80]!r}")
-            decoded.append(wire.task(body, project))
+            decoded.append(body if isinstance(body, InvalidInput) else wire.task(body, project))
         except GroundlookError as error:
             decoded.append(error)
     answers = iter(answer(loop, project, version, [t for t in decoded if isinstance(t, Task)]))

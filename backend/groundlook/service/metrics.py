@@ -14,6 +14,9 @@ from groundlook.loop.answer import served_version
 REGISTRY = CollectorRegistry()
 PREDICTIONS = Counter("groundlook_predictions", "Predictions answered", registry=REGISTRY)
 PREDICT_SECONDS = Histogram("groundlook_predict_seconds", "Seconds per /predict request", registry=REGISTRY)
+CLICKS = Counter("groundlook_clicks", "Prompts of smart tools answered", registry=REGISTRY)
+ENCODES = Counter("groundlook_encodes", "Pictures encoded for smart tools", registry=REGISTRY)
+INTERACTIVE_SECONDS = Histogram("groundlook_interactive_seconds", "Seconds per interactive request", registry=REGISTRY)
 EVENTS = Counter("groundlook_events", "Webhook events", ["action"], registry=REGISTRY)
 ERRORS = Counter("groundlook_errors", "Tasks that got no prediction, by error", ["kind"], registry=REGISTRY)
 

@@ -41,6 +41,20 @@ class Settings:
     """Larger request bodies are refused."""
     tile_cache_mb: int = 512
     """What the pictures kept on disk may take; 0 keeps them in memory only."""
+    sam: str = ""
+    """The model behind smart tools: a path of SAM weights, or an https URL with `sam_sha256`. Empty: none."""
+    sam_sha256: str = ""
+    sam_arch: str = ""
+    """Its network, where the weights don't say: vit_b, vit_l, vit_h, …"""
+    encodings_mb: int = 256
+    """What encoded pictures may take in memory, 2 MB each…"""
+    encodings_disk_mb: int = 4096
+    """…and on disk."""
+    redis: str = ""
+    """redis://host:port/0, by which several machines share encoded pictures. Empty: each keeps its own."""
+    runtime: str = ""
+    """What networks run in: "openvino bf16", "onnxruntime f32", "torch eager", …. Empty: the fastest that computes the
+    same, found out once on this machine."""
     window: int = 30
     retrain_every: int = 24
     held_out_every: int = 4
@@ -74,6 +88,8 @@ _CASTS: dict[str, Callable[[str], Any]] = {
     "raster_hosts": _words,
     "max_body_mb": float,
     "tile_cache_mb": int,
+    "encodings_mb": int,
+    "encodings_disk_mb": int,
     "window": int,
     "retrain_every": int,
     "held_out_every": int,

@@ -4,64 +4,118 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 from groundlook.core.errors import NotFound
+from groundlook.core.plan import OWN, Plan
 from groundlook.core.ports import Model, Registry, Trainer
-from groundlook.core.types import UNTRAINED_VERSION, ModelCard, ModelVersion, Project
+from groundlook.core.types import UNTRAINED_VERSION, Control, ModelCard, ModelVersion, Project
+from groundlook.loop.route import plan_of
 from groundlook.models.untrained import Untrained
-from groundlook.models.yolo.predict import LOWEST, YoloModel
-from groundlook.models.yolo.train import YoloTrainer
+from groundlook.service.brought import Brought
+from groundlook.service.kinds import kind_of
+from groundlook.service.routed import Routed
 
-KEPT = 4
+KEPT = 6
 CONFIDENCE = 0.25
 """The least sure region that annotators are shown."""
+LOWEST = 0.05
+"""The least sure one that an evaluation sees."""
 
 
 class ModelShelf:
     """Implements `core.ports.Models`. Keeps the `KEPT` models used last."""
 
-    def __init__(self, registry: Registry, arch: str, epochs: int) -> None:
-        self._registry, self._arch, self._epochs = registry, arch, epochs
-        self._loaded: OrderedDict[tuple[int, str, tuple[str, ...]], Model] = OrderedDict()
+    def __init__(self, registry: Registry, brought: Brought, arch: str, epochs: int) -> None:
+        self._registry, self._brought, self._arch, self._epochs = registry, brought, arch, epochs
+        self._loaded: OrderedDict[tuple[object, ...], Model] = OrderedDict()
         self._lock = threading.Lock()
 
-    def serving(self, project: Project, version: ModelVersion) -> Model:
-        """See `core.ports.Models`. Two callers that need the same version wait for one load."""
-        if version == UNTRAINED_VERSION:
+    def serving(self, project: Project, version: ModelVersion, image: str = "") -> Model:
+        """See `core.ports.Models`. Two callers that need the same version wait for one load. A version made under an
+        earlier plan is answered for by the plan of now."""
+        plan = plan_of(project)
+        card = self._card(project, version, plan)
+        own = self._own(project, card)
+        if not plan.routes and not image:
+            return own
+        controls = _of(project, image)
+        wanted = {(r.model, r.refine) for c in controls if (r := plan.routes.get(c.name)) is not None}
+        models = {
+            (OWN, ""): own,
+            **{key: self._routed(project, plan, own, *key) for key in sorted(wanted - {(OWN, "")})},
+        }
+        return Routed(version, plan, controls, models)
+
+    def _card(self, project: Project, version: ModelVersion, plan: Plan) -> ModelCard | None:
+        """The card behind a version, None for the untrained one."""
+        if version in (UNTRAINED_VERSION, UNTRAINED_VERSION.under(plan.digest)):
+            return None
+        cards = self._registry.cards(project.id)
+        for card in cards:
+            if version in (card.version, card.version.under(plan.digest)):
+                return card
+        serving = self._registry.serving(project.id)
+        if plan.digest or (serving is None and version.name == UNTRAINED_VERSION.name):
+            return serving
+        raise NotFound(f"model {version} is not in the registry of project {project.id}; promote another one")
+
+    def _own(self, project: Project, card: ModelCard | None) -> Model:
+        if card is None:
             return Untrained()
-        key = (project.id, str(version), project.config.labels)
+        key = (project.id, str(card.version), project.config.labels)
+        return self._kept(key, lambda: _load(project, card, self._registry.weights(project.id, card)))
+
+    def _routed(self, project: Project, plan: Plan, own: Model, name: str, refine: str) -> Model:
+        labels = tuple(dict.fromkeys(label for c in _all(project) for label in c.labels))
+        key = (project.id, plan.digest, labels, name, refine)
+        if name == OWN and not refine:
+            return own
+        if name == OWN:  # the own model changes under the refiner
+            return self._brought.refined(own, plan.models[refine])
+        return self._kept(key, lambda: self._brought.model(plan, name, refine, labels, CONFIDENCE))
+
+    def _kept(self, key: tuple[object, ...], load: Callable[[], Model]) -> Model:
         with self._lock:
             if key not in self._loaded:
-                self._loaded[key] = self._load(project, version)
+                self._loaded[key] = load()
             self._loaded.move_to_end(key)
             while len(self._loaded) > KEPT:
                 self._loaded.popitem(last=False)
             return self._loaded[key]
 
-    def _load(self, project: Project, version: ModelVersion) -> Model:
-        card = next((c for c in self._registry.cards(project.id) if c.version == version), None)
-        if card is None:
-            raise NotFound(f"model {version} is not in the registry of project {project.id}; promote another one")
-        return _yolo(project, card, self._registry.weights(project.id, card))
-
     def candidate(self, project: Project, card: ModelCard, weights: Path) -> Model:
         """See `core.ports.Models`."""
-        return _yolo(project, card, weights, confidence=LOWEST)
+        return _load(project, card, weights, confidence=LOWEST)
 
     def trainer(self, project: Project, champion: ModelCard | None) -> tuple[Trainer, Path | None]:
-        """See `core.ports.Models`."""
-        arch = str(project.settings.get("arch") or self._arch)
-        if champion is not None:
-            return self._trainer(champion.arch), self._registry.weights(project.id, champion)
+        """See `core.ports.Models`. A project that changed its kind of model starts anew."""
+        name = str(
+            project.settings.get("kind") or ("classifier" if project.config.control_type == "Choices" else "yolo")
+        )
+        kind = kind_of(name)
+        epochs = self._epochs or None
+        if champion is not None and champion.kind == name:
+            trainer: Trainer = kind.learns()(champion.arch, epochs=epochs)
+            return trainer, self._registry.weights(project.id, champion)
+        arch = str(project.settings.get("arch") or (self._arch if name == "yolo" else kind.arch))
         start = project.settings.get("start")
-        return self._trainer(arch), Path(str(start)) if start else None
-
-    def _trainer(self, arch: str) -> Trainer:
-        return YoloTrainer(arch, epochs=self._epochs or None)
+        return kind.learns()(arch, epochs=epochs), Path(str(start)) if start else None
 
 
-def _yolo(project: Project, card: ModelCard, weights: Path, confidence: float = CONFIDENCE) -> Model:
+def _all(project: Project) -> tuple[Control, ...]:
+    return (*project.config.controls, *project.config.others)
+
+
+def _of(project: Project, image: str) -> tuple[Control, ...]:
+    """The controls of one picture, "" for the first."""
+    return tuple(c for c in project.config.others if c.image == image) if image else project.config.controls
+
+
+def _load(project: Project, card: ModelCard, weights: Path, confidence: float = CONFIDENCE) -> Model:
     """The admin's label map is for weights that came from outside: what we trained has the project's own labels."""
     mapping = project.settings.get("label_map") if card.verdict == "imported" else None
-    return YoloModel.load(card, weights, project.config.labels, mapping or None, confidence=confidence)
+    kind = kind_of(card.kind).load()
+    model: Model = kind.load(card, weights, project.config.labels, mapping or None, confidence=confidence)
+    return model

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import typer
 
+from groundlook.learning.gate import measure
 from groundlook.service.cli.shared import JSON, PROJECT
 from groundlook.service.settings import read_settings
 
@@ -81,6 +83,10 @@ def models(project: int = PROJECT, as_json: bool = JSON) -> None:
         typer.echo("no model yet: the first is trained from the first annotations")
     for card in cards:
         mark = "*" if card == serving else " "
-        typer.echo(
-            f"{mark} {card.version}  {card.verdict:<9} mAP50 {card.metrics.get('map50', float('nan')):.3f}  {card.arch}"
-        )
+        quality = f"{measure(card.metrics)} {_quality(card.metrics):.3f}"
+        typer.echo(f"{mark} {card.version}  {card.verdict:<9} {quality}  {card.arch}")
+
+
+def _quality(metrics: Mapping[str, float]) -> float:
+    """Cards of earlier versions have their mAP50 only."""
+    return metrics.get("quality", metrics.get("map50", float("nan")))

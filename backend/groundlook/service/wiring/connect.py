@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from groundlook.core.errors import InvalidConfig, InvalidInput, InvalidWeights, NotFound
+from groundlook.core.plan import Plan
+from groundlook.core.ports import Progress
 from groundlook.core.types import ModelCard, Project
 from groundlook.learning.registry import version_of
+from groundlook.loop.route import plan_of
 from groundlook.models.labels import map_classes
 from groundlook.models.weights import file as yolo_weights
 from groundlook.models.weights.fetch import fetch
+from groundlook.service.kinds import kind_of, kinds
+from groundlook.service.plan import read_plan
 from groundlook.service.wiring.parts import Wired
 from groundlook_adapters.labelstudio.config import parse_config
 from groundlook_adapters.labelstudio.connect import connect
@@ -23,13 +28,16 @@ from groundlook_adapters.labelstudio.connect import connect
 @dataclass(frozen=True, slots=True)
 class Choices:
     """`weights`: a path, or an https URL with `sha256`. `label_map`: model class → project label. `arch`: the network
-    of weights that don't name theirs, and of trainings. `retrain_every`: new annotations that start a training."""
+    of weights that don't name theirs, and of trainings. `retrain_every`: new annotations that start a training.
+    `plan`: the text of a groundlook.toml. `kind`: of the model that the project trains."""
 
     weights: str | None = None
     sha256: str | None = None
     label_map: Mapping[str, str] = field(default_factory=dict)
     arch: str | None = None
     retrain_every: int | None = None
+    plan: str | None = None
+    kind: str | None = None
 
 
 def find_project(wired: Wired, project_id: int, url: str | None, token: str | None) -> Project:
@@ -45,19 +53,23 @@ def find_project(wired: Wired, project_id: int, url: str | None, token: str | No
     return replace(project, token=token) if token else project
 
 
-def connect_project(wired: Wired, project_id: int, url: str, token: str, choices: Choices) -> list[str]:
-    """Set up everything; returns one sentence per change. Run twice, the second time changes nothing."""
+def connect_project(
+    wired: Wired, project_id: int, url: str, token: str, choices: Choices, progress: Progress | None = None
+) -> list[str]:
+    """Set up everything; returns one sentence per change. Run twice, the second time changes nothing. `progress` hears
+    of a download."""
     before = _known(wired, project_id)
     if before is not None and before.url != url.rstrip("/"):
         raise InvalidInput(_other_server(before, url))
     project = _described(wired, project_id, url, token, {} if before is None else before.settings)
     changes = [] if before is not None else [f"project {project_id} ({project.title!r}) is known to this service now"]
-    project, used = use_weights(wired, project, choices)
+    project, used = use_weights(wired, project, choices, progress)
     if project != before:
         wired.store.put_project(project)
         if before is not None and not used:
             changes.append(f"stored settings of project {project_id} brought up to date")
-    changes += used + connect(wired.client, project, wired.settings.url, wired.settings.login)
+    smart = bool(wired.settings.sam or plan_of(project).interactive)
+    changes += used + connect(wired.client, project, wired.settings.url, wired.settings.login, smart)
     wired.jobs.submit("sync", project_id)
     return changes
 
@@ -80,9 +92,11 @@ def await_window(wired: Wired, project_id: int, seconds: float, progress: Callab
     return None
 
 
-def use_weights(wired: Wired, project: Project, choices: Choices) -> tuple[Project, list[str]]:
+def use_weights(
+    wired: Wired, project: Project, choices: Choices, progress: Progress | None = None
+) -> tuple[Project, list[str]]:
     """Weights whose classes are the project's labels serve at once; others are what the first training starts from."""
-    settings = dict(project.settings)
+    settings, planned = _planned(project, choices)
     if choices.arch:
         settings["arch"] = choices.arch
     if choices.retrain_every:
@@ -90,8 +104,8 @@ def use_weights(wired: Wired, project: Project, choices: Choices) -> tuple[Proje
     if choices.label_map:
         settings["label_map"] = dict(choices.label_map)
     if not choices.weights:
-        return replace(project, settings=settings), []
-    path = _fetched(wired, choices)
+        return replace(project, settings=settings), planned
+    path = _fetched(wired, choices, progress)
     read = yolo_weights.read(path)
     digest = yolo_weights.digest(path)
     arch = read.arch or str(settings.get("arch") or wired.settings.arch)
@@ -104,17 +118,38 @@ def use_weights(wired: Wired, project: Project, choices: Choices) -> tuple[Proje
     settings["start"] = str(kept)
     project = replace(project, settings=settings)
     if read.names is None or not _maps(read.names, project, choices.label_map):
-        return project, [f"trainings start from {path.name} ({arch})"] if changed else []
+        return project, planned + ([f"trainings start from {path.name} ({arch})"] if changed else [])
     card = _import(wired, project, read, kept, arch, digest)
-    return project, [f"{card.version} serves: {path.name} ({arch}), classes {', '.join(read.names)}"] if changed else []
+    served = f"{card.version} serves: {path.name} ({arch}), classes {', '.join(read.names)}"
+    return project, planned + ([served] if changed else [])
+
+
+def _planned(project: Project, choices: Choices) -> tuple[dict[str, Any], list[str]]:
+    """The project's settings with the plan and the kind of model that were chosen, and what that changes."""
+    settings, changes = dict(project.settings), []
+    if choices.plan is not None:
+        plan = read_plan(choices.plan, project.config, set(kinds())).body()
+        if plan != settings.get("plan", Plan().body()):
+            settings["plan"] = plan
+            changes.append(f"plan: models {_listed(plan['models'])}; answers for {_listed(plan['routes'])}")
+    if choices.kind and choices.kind != settings.get("kind", "yolo"):
+        kind_of(choices.kind).learns()
+        settings["kind"] = choices.kind
+        settings.pop("arch", None)
+        changes.append(f"trainings make models of kind {choices.kind}")
+    return settings, changes
+
+
+def _listed(names: Mapping[str, Any]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _import(
     wired: Wired, project: Project, read: yolo_weights.Weights, kept: Path, arch: str, digest: str
 ) -> ModelCard:
-    names = read.names or ()
+    names, kind = read.names or (), str(project.settings.get("kind") or "yolo")
     card = ModelCard(
-        version_of("yolo", ["", arch, digest]), "yolo", arch, names, "", verdict="imported", created=time.time()
+        version_of(kind, ["", arch, digest]), kind, arch, names, "", verdict="imported", created=time.time()
     )
     clean = yolo_weights.save(kept.with_name(f"{digest}-checked.safetensors"), read)
     card = replace(card, sha256=yolo_weights.digest(clean))
@@ -134,10 +169,10 @@ def _maps(names: tuple[str, ...], project: Project, label_map: Mapping[str, str]
     return True
 
 
-def _fetched(wired: Wired, choices: Choices) -> Path:
+def _fetched(wired: Wired, choices: Choices, progress: Progress | None) -> Path:
     source = str(choices.weights)
     if choices.sha256:
-        return fetch(source, choices.sha256, wired.settings.home / "weights")
+        return fetch(source, choices.sha256, wired.settings.home / "weights", progress=progress)
     if "://" in source:
         raise InvalidWeights(f"weights from a URL need --sha256, so that nobody can swap them: {source}")
     return Path(source).expanduser()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from groundlook.core.errors import GroundlookError, InvalidInput, NotFound
 from groundlook.core.geo import TileRef
+from groundlook.core.geometry import WholeTile
 from groundlook.core.ports import Progress
-from groundlook.core.types import Annotation, Project, Task
+from groundlook.core.types import Annotation, Project, Region, Task
 from groundlook.service.wiring.parts import Wired
 from groundlook_adapters.vectors.datasets import DatasetTile
 from groundlook_adapters.vectors.export.gis import Feature, Reviewed
@@ -53,7 +55,7 @@ class Reading:
                 yield Reviewed(tile, task.id, not count, who, count, task.split, self._project.id, opinion, gone)
                 for region in annotation.regions:
                     yield Feature(
-                        region,
+                        _named(region),
                         tile,
                         task.id,
                         annotation.id,
@@ -142,3 +144,9 @@ class Reading:
         self.skipped[reason] += 1
         if problem and len(self.problems) < _PROBLEMS:
             self.problems.append(problem)
+
+
+def _named(region: Region) -> Region:
+    """What a Number or Rating says, with the name of what it counts: "7" alone would be a class of that name."""
+    number = isinstance(region.shape, WholeTile) and region.control
+    return replace(region, label=f"{region.control} {region.label}") if number else region

@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 from fastapi import FastAPI
+from numpy.typing import NDArray
 
 from groundlook.core.errors import InvalidInput
 from groundlook.core.geo import Tile, WindowPx
-from groundlook.core.types import Annotation, Project, Task
+from groundlook.core.plan import ModelSpec
+from groundlook.core.ports import Encodings
+from groundlook.core.prompts import Picture, Prompts
+from groundlook.core.types import Annotation, Control, LabelConfig, Project, Task
 from groundlook.learning.registry import FileRegistry
 from groundlook.loop import LANES, Loop, LoopSettings
 from groundlook.models.thumbnail import Thumbnail
-from groundlook.scoring.detection import score_detection
+from groundlook.scoring.detection import score_detection as score_prediction
 from groundlook.service.app import create_app
+from groundlook.service.brought import SAM, Brought
 from groundlook.service.labelstudio_api import Wire
+from groundlook.service.metrics import ENCODES
 from groundlook.service.pages.router import pages_router
 from groundlook.service.settings import Settings
 from groundlook.service.shelf import ModelShelf
 from groundlook.service.tiles_api import QUICKLOOK, tiles_router
+from groundlook.service.wiring.planned import PlanReader
 from groundlook.service.wiring.scenes import SceneBoard
+from groundlook.service.wiring.shapes import ControlShapes
 from groundlook.strategies.blend import UncertainThenSpread
 from groundlook_adapters.jobs.embedded import EmbeddedJobs
 from groundlook_adapters.labelstudio.client import LabelStudioClient
 from groundlook_adapters.labelstudio.config import parse_config
 from groundlook_adapters.labelstudio.images import HttpImages
+from groundlook_adapters.labelstudio.prompts import asked_image, decode_prompts
 from groundlook_adapters.labelstudio.queue.window import WindowQueue
 from groundlook_adapters.labelstudio.wire import decode_annotation, encode_prediction, encode_region
 from groundlook_adapters.rasters.pictures.cache import PictureCache
 from groundlook_adapters.rasters.pictures.render import encode
+from groundlook_adapters.rasters.reading.opened import opened
 from groundlook_adapters.rasters.reading.read import quicklook, read_rgb
 from groundlook_adapters.rasters.signing import verify
 from groundlook_adapters.rasters.tiling.geotile import tile_ref
+from groundlook_adapters.store.encodings import EncodingCache
 from groundlook_adapters.store.sqlite import SqliteStore
 
 __all__ = ["TaskImages", "Wired", "decode_task", "encode_region", "web_app", "wire"]
@@ -58,6 +71,8 @@ class Wired:
     registry: FileRegistry
     loop: Loop
     images: TaskImages
+    brought: Brought
+    encodings: EncodingCache
     key: bytes
 
     def __enter__(self) -> Wired:
@@ -72,6 +87,7 @@ class Wired:
         """Drop connections and close files; nothing may be used afterwards."""
         self.client.close()
         self.images.close()
+        self.encodings.close()
         self.jobs.close()
         self.store.close()
 
@@ -84,6 +100,10 @@ def wire(settings: Settings) -> Wired:
     jobs = EmbeddedJobs(settings.home / "jobs.db", LANES)
     registry = FileRegistry(settings.home / "models")
     images = TaskImages(settings, client)
+    encodings = EncodingCache(
+        settings.home / "encodings", settings.encodings_mb, settings.encodings_disk_mb, settings.redis
+    )
+    brought = Brought(_sam(settings), Counted(encodings), settings.home / "models", settings.runtime)
     loop = Loop(
         labels=client,
         queue=WindowQueue(client),
@@ -91,10 +111,12 @@ def wire(settings: Settings) -> Wired:
         store=store,
         jobs=jobs,
         registry=registry,
-        models=ModelShelf(registry, settings.arch, settings.epochs),
+        models=ModelShelf(registry, brought, settings.arch, settings.epochs),
+        segmenters=brought,
+        shapes=ControlShapes(),
         embedder=Thumbnail(),
         strategy=UncertainThenSpread(head=2 * settings.window),
-        score=score_detection,
+        score=score_prediction,
         home=settings.home,
         settings=LoopSettings(
             window=settings.window,
@@ -103,7 +125,8 @@ def wire(settings: Settings) -> Wired:
             debounce=settings.debounce,
         ),
     )
-    return Wired(settings, client, store, jobs, registry, loop, images, _signing_key(settings.home / "tiles.key"))
+    key = _signing_key(settings.home / "tiles.key")
+    return Wired(settings, client, store, jobs, registry, loop, images, brought, encodings, key)
 
 
 def web_app(wired: Wired) -> FastAPI:
@@ -121,12 +144,25 @@ def web_app(wired: Wired) -> FastAPI:
     def check(scene_id: str, window: WindowPx, fmt: str, signature: str) -> bool:
         return verify(wired.key, scene_id, window, fmt, signature)
 
-    contract = Wire(decode_task, encode_prediction, _event_annotation, parse_config)
+    contract = Wire(
+        decode_task,
+        encode_prediction,
+        _event_annotation,
+        parse_config,
+        _prompts,
+        asked_image,
+        PlanReader(wired.settings),
+    )
+
+    def warm() -> None:
+        _warm()
+        wired.brought.warm()
+
     limit = int(wired.settings.max_body_mb * 1_000_000)
     pictures = PictureCache(wired.settings.home / "pictures", wired.settings.tile_cache_mb * 2**20)
     tiles = tiles_router(render, check, pictures)
     pages = pages_router(SceneBoard(wired.client, wired.store, wired.key), wired.settings.login)
-    return create_app(wired.loop, contract, tiles, wired.settings.login, limit, _warm, pages)
+    return create_app(wired.loop, contract, tiles, wired.settings.login, limit, warm, pages)
 
 
 def decode_task(body: Mapping[str, Any], project: Project) -> Task:
@@ -143,6 +179,7 @@ def decode_task(body: Mapping[str, Any], project: Project) -> Task:
         tile=tile,
         split=split if split in ("train", "val", "margin") else "train",
         labelled=bool(body.get("is_labeled")),
+        others={c.image: str(data[c.data_key]) for c in project.config.others if isinstance(data.get(c.data_key), str)},
     )
 
 
@@ -164,6 +201,52 @@ class TaskImages:
             roots, hosts = self._roots, self._hosts
             return Tile(read_rgb(tile.source, tile.window, tile.render, roots, etag=tile.etag, hosts=hosts), tile)
         return Tile(self._http.read(project, task.image))
+
+    def picture(self, project: Project, task: Task, image: str = "") -> Picture:
+        """See `core.ports.Images`. What is no tile of ours is fetched at once: its URL may show something else now."""
+        if image or task.tile is None:
+            pixels = self._http.read(project, task.others.get(image, "") if image else task.image)
+            tile = Tile(pixels)
+            return Picture(hashlib.blake2b(pixels.data, digest_size=16).hexdigest(), tile.size, lambda: tile)
+        ref = task.tile
+        with opened(ref.source, self._roots, self._hosts, etag=ref.etag):
+            pass  # an answer out of the cache is of this very file
+        return Picture(ref.uid, ref.size, lambda: self.read(project, task))
+
+
+class Counted:
+    """Implements `core.ports.Encodings`, and counts what had to be made."""
+
+    def __init__(self, encodings: Encodings) -> None:
+        self._encodings = encodings
+
+    def get(
+        self, key: str, make: Callable[[], Mapping[str, NDArray[np.float16]]], bulk: bool = False
+    ) -> Mapping[str, NDArray[np.float16]]:
+        """See `core.ports.Encodings`."""
+
+        def counted() -> Mapping[str, NDArray[np.float16]]:
+            ENCODES.inc()
+            return make()
+
+        return self._encodings.get(key, counted, bulk)
+
+    def has(self, key: str) -> bool:
+        """See `core.ports.Encodings`."""
+        return self._encodings.has(key)
+
+
+def _sam(settings: Settings) -> ModelSpec | None:
+    if not settings.sam:
+        return None
+    return ModelSpec("sam", SAM, settings.sam, settings.sam_sha256, settings.sam_arch)
+
+
+def _prompts(
+    context: Any, config: LabelConfig, size: tuple[int, int], wanted: str, saved: frozenset[str]
+) -> tuple[tuple[Prompts, ...], Control]:
+    asked = decode_prompts(context, config, size, wanted, saved)
+    return asked.prompts, asked.control
 
 
 def _event_annotation(body: Mapping[str, Any], task_id: int) -> Annotation:

@@ -11,7 +11,9 @@ import httpx
 
 from groundlook.core.types import Project
 from groundlook.loop.answer import served_version
-from groundlook.service.finding import Finding, fail, fine, warn
+from groundlook.loop.interact import NO_SEGMENTER
+from groundlook.loop.route import plan_of
+from groundlook.service.finding import Finding, fail, fine, skip, warn
 from groundlook.service.wiring.doctor.pictures import image, tile, unreadable
 from groundlook.service.wiring.doctor.service import TIMEOUT
 from groundlook.service.wiring.parts import Wired
@@ -32,6 +34,33 @@ def config(wired: Wired, project: Project) -> Finding:
     body = wired.client.get_project(project.url, project.token, project.id)
     found = parse_config(str(body.get("label_config") or ""))
     return fine(f"{found.control_type} {found.control!r} on {found.image!r}: {', '.join(found.labels)}")
+
+
+def controls(wired: Wired, project: Project) -> Finding:
+    """Every control tag gets an answer, or it is said which does not."""
+    config, plan = project.config, plan_of(project)
+    named = {c.name: c for c in (*config.controls, *config.others)}
+    gone = [n for n in (*plan.routes, plan.output) if n and n not in named]
+    if gone:
+        return fail(f"the plan answers for {', '.join(gone)}, which the label config lacks", f"{AGAIN} --plan …")
+    numbers = [f"{c.type} {c.name!r}" for c in named.values() if not c.labels and c.name not in plan.routes]
+    unserved = [f"{tag} {name!r}" for tag, name in config.unserved]
+    if numbers or unserved:
+        remedy = "people answer these; a Number or Rating can be answered if the plan says how (README, Models)"
+        return warn(f"not answered: {', '.join([*numbers, *unserved])}", remedy)
+    return fine(f"all {len(named)} are answered: {', '.join(named)}")
+
+
+def smart(wired: Wired, project: Project) -> Finding:
+    """The model behind smart tools is there."""
+    tools = [c.name for c in (*project.config.controls, *project.config.others) if c.smart]
+    plan = plan_of(project)
+    spec = plan.models[plan.interactive] if plan.interactive else wired.brought.sam
+    if spec is None:
+        return warn(f"smart tools {', '.join(tools)} have no model", NO_SEGMENTER) if tools else skip("no smart tools")
+    wired.brought.locate(spec)
+    chosen = "; ".join(wired.brought.runtimes()) or "the fastest runtime is found out at the first start"
+    return fine(f"{spec.kind} of {spec.weights}; {chosen}")
 
 
 def backend(wired: Wired, project: Project) -> Finding:
@@ -136,6 +165,8 @@ def _private(url: str) -> bool:
 _ASK = "see whether Label Studio is up, then try again"
 PROJECT_CHECKS: tuple[tuple[str, str, Callable[[Wired, Project], Finding]], ...] = (
     ("label config", "correct the labelling interface in the project's settings", config),
+    ("controls", "correct the labelling interface or the plan", controls),
+    ("smart tools", "set GROUNDLOOK_SAM to a file of SAM weights", smart),
     ("backend", AGAIN, backend),
     ("webhook", AGAIN, webhook),
     ("sampling", AGAIN, sampling),

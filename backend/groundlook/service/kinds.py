@@ -1,0 +1,59 @@
+"""Every kind of model, by the name that plans, `connect --model` and model cards use."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from groundlook.core.errors import InvalidConfig
+
+GROUP = "groundlook.models"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`model`: "module:Class" with `load(card, weights, labels, mapping, *, confidence) -> Model`; `trainer`: a Trainer
+    made of (arch, epochs=…), "" for a kind that does not learn here. `arch`: of trainings that don't name one."""
+
+    model: str
+    trainer: str = ""
+    arch: str = ""
+
+    def load(self) -> Any:
+        """The model's class, imported now."""
+        return _load(self.model)
+
+    def learns(self) -> Any:
+        """The trainer's class, imported now. Raises InvalidConfig for a kind that has none."""
+        if not self.trainer:
+            raise InvalidConfig(f"models of {self.model} can't be trained here; connect with another --model")
+        return _load(self.trainer)
+
+
+_MODELS = "groundlook.models"
+KINDS: dict[str, Kind] = {
+    "sam": Kind(f"{_MODELS}.sam.kind:Sam"),
+    "yolo": Kind(f"{_MODELS}.yolo.predict:YoloModel", f"{_MODELS}.yolo.train:YoloTrainer", "yolov5n.yaml"),
+    "unet": Kind(f"{_MODELS}.segmentation.predict:SegmentationModel", f"{_MODELS}.segmentation.train:UnetTrainer"),
+}
+
+
+def kinds() -> dict[str, Kind]:
+    """Ours, and those of installed packages: an entry point of the group "groundlook.models" gives a Kind."""
+    found = {e.name: e.load() for e in entry_points(group=GROUP) if e.name not in KINDS}
+    return {**KINDS, **{name: kind for name, kind in found.items() if isinstance(kind, Kind)}}
+
+
+def kind_of(name: str) -> Kind:
+    """A kind by name. Raises InvalidConfig."""
+    known = kinds()
+    if name not in known:
+        raise InvalidConfig(f"there is no model kind {name!r}; there are: {', '.join(sorted(known))}")
+    return known[name]
+
+
+def _load(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,55 @@
+"""A project's plan out of Label Studio: the extra_params of its backend, which /setup brings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from groundlook.core.errors import InvalidConfig, NotAllowed
+from groundlook.core.types import Project
+from groundlook.service.kinds import kinds
+from groundlook.service.plan import make_plan, read_plan
+from groundlook.service.settings import Settings
+
+
+class PlanReader:
+    """Reads plans that come over the network: whoever edits a backend in Label Studio may choose among the weights that
+    this machine's admin put into the allowed folders, and names no URL."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._folders = (*settings.roots, settings.home / "weights")
+
+    def __call__(self, project: Project, extra: Any) -> Project:
+        """`project` with the plan in `extra`, TOML or JSON. What is no plan of ours (other keys only) changes nothing.
+        Raises InvalidConfig, NotAllowed."""
+        body = _object(extra)
+        if isinstance(body, Mapping) and not {"models", "controls", "interactive"} & set(body):
+            return project
+        if isinstance(body, Mapping):
+            plan = make_plan(body, project.config, set(kinds()))
+        else:
+            plan = read_plan(str(body), project.config, set(kinds()))
+        for spec in plan.models.values():
+            path = Path(spec.weights).expanduser().resolve()
+            if "://" in spec.weights or not any(path.is_relative_to(folder) for folder in self._folders):
+                raise NotAllowed(
+                    f"weights {spec.weights!r} of model {spec.name!r} may not be named in extra_params: put the file "
+                    f"into {self._folders[-1]}, or use groundlook connect --plan"
+                )
+        return replace(project, settings={**project.settings, "plan": plan.body()})
+
+
+def _object(extra: Any) -> Any:
+    """Label Studio stores what was sent: an object, or text."""
+    if isinstance(extra, Mapping):
+        return extra
+    if not isinstance(extra, str) or len(extra) > 100_000:
+        raise InvalidConfig(f"extra_params are {type(extra).__name__}: send a plan as a JSON object or as TOML")
+    try:
+        found = json.loads(extra)
+    except (ValueError, RecursionError):
+        return extra
+    return found if isinstance(found, Mapping) else extra

@@ -1,0 +1,257 @@
+"""Scenes → what a model finds in them, as GIS data in the scenes' own CRS."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import itertools
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from groundlook.core.errors import GroundlookError, InvalidInput, InvalidWeights
+from groundlook.core.geo import Tile, TileRef
+from groundlook.core.plan import ModelSpec
+from groundlook.core.ports import Model, Progress
+from groundlook.core.tiling import grid
+from groundlook.core.types import ModelCard
+from groundlook.learning.registry import version_of
+from groundlook.loop.scene import SceneTally, predict_scene
+from groundlook.models.weights.fetch import fetch
+from groundlook.models.weights.file import digest
+from groundlook.service.kinds import kind_of
+from groundlook.service.settings import Settings
+from groundlook.service.wiring.journal import Journal
+from groundlook_adapters.rasters.pictures.render import Render
+from groundlook_adapters.rasters.reading.read import Scene, read_rgb
+from groundlook_adapters.rasters.tiling.ingest import AS_IS, scan, walk
+from groundlook_adapters.rasters.tiling.tile_size import tile_size
+from groundlook_adapters.vectors.export.gis import ExportReport, Feature, Merging, export, refuse_existing
+from groundlook_adapters.vectors.export.write import DRIVERS
+from groundlook_adapters.vectors.seams.found import Found, Seams
+
+__all__ = ["DRIVERS", "Options", "Predicted", "load_model", "predict_scenes"]
+
+ANY = 1e-9
+"""Windows with a pixel of data are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`form`: one of DRIVERS. `tile`, `overlap`: px, or both from `object_size`, metres. `dissolve`: surfaces' labels,
+    joined where they touch; all labels of a segmentation are. `crs`, `xyz`: of rasters that lack a georeference.
+    `choice`: what the model sees. `created`: the moment that the features name. `resume`: go on where an earlier run
+    was cut short that asked the model the same (`asked`: its settings), and leave a file to go on from."""
+
+    form: str
+    created: datetime
+    tile: int = 640
+    overlap: int = 128
+    object_size: float | None = None
+    dissolve: tuple[str, ...] = ()
+    crs: str | None = None
+    xyz: str | None = None
+    choice: Any = AS_IS
+    overwrite: bool = False
+    resume: bool = False
+    asked: str = ""
+
+
+@dataclass(slots=True)
+class Predicted:
+    """What a run did. `scenes`: looked at to the end; `windows`: that the model saw, `remembered`: that an earlier run
+    saw, `empty`: left out for want of data; `regions`: found in all windows; `written`: features they came to,
+    `merged`: of them made of several regions. `failed`: a line for each scene that could not be used, or not to its
+    end."""
+
+    path: str
+    format: str
+    model: str
+    runtime: str
+    scenes: int = 0
+    windows: int = 0
+    remembered: int = 0
+    empty: int = 0
+    regions: int = 0
+    written: int = 0
+    merged: int = 0
+    labels: dict[str, int] = field(default_factory=dict)
+    layers: dict[str, int] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+def load_model(settings: Settings, spec: ModelSpec, confidence: float) -> Model:
+    """The model of `spec`, for the labels that its label map names, or its own. Its network runs in what is fastest on
+    this machine, where its kind can. Raises InvalidWeights, InvalidConfig, InvalidInput."""
+    loader = kind_of(spec.kind).load()
+    if not hasattr(loader, "load"):
+        raise InvalidInput(f"models of kind {spec.kind!r} answer prompts only; use one that finds things by itself")
+    weights = _weights(settings, spec)
+    mark = digest(weights)
+    version = version_of(spec.kind, ["", spec.arch, mark])
+    card = ModelCard(version, spec.kind, spec.arch, spec.classes, mark, verdict="imported")
+    labels = tuple(dict.fromkeys(spec.label_map.values())) or None
+    offered = {"runtime": settings.runtime or "fast", "folder": settings.home / "models"}
+    taken = inspect.signature(loader.load).parameters
+    more = {name: value for name, value in offered.items() if name in taken}
+    model: Model = loader.load(card, weights, labels, dict(spec.label_map) or None, confidence=confidence, **more)
+    return model
+
+
+def _weights(settings: Settings, spec: ModelSpec) -> Path:
+    if spec.sha256:
+        return fetch(spec.weights, spec.sha256, settings.home / "weights")
+    if "://" in spec.weights:
+        raise InvalidWeights(f"weights from a URL need --sha256, so that nobody can swap them: {spec.weights}")
+    return Path(spec.weights).expanduser()
+
+
+def predict_scenes(
+    settings: Settings, model: Model, paths: Sequence[str], out: Path, options: Options, progress: Progress
+) -> Predicted:
+    """Look at every scene through windows, merge what several windows show, and write it, all or nothing: features have
+    the columns of every export; `annotators` names the model. A scene that can't be used is a line in `failed`, the
+    rest goes on. Raises InvalidInput for options that fit no raster at all, where no scene could be used, and what the
+    model raises."""
+    _check(out, options)
+    report = Predicted(str(out), options.form, str(model.version), str(getattr(model, "runtime", "")))
+    run = _Run(settings, model, options, report, progress)
+    with closing(_journal(out, model, options)) as journal, closing(run.features(paths, journal)) as features:
+        # The first prediction says of what kind they are, before the file is begun
+        first = next(features, None)
+        surfaces = _labels(model) if "segmentation" in run.kinds else ()
+        written = export(
+            out,
+            options.form,
+            itertools.chain(() if first is None else (first,), features),
+            merging=Merging(False, tuple(dict.fromkeys((*surfaces, *options.dissolve)))),
+            overwrite=options.overwrite,
+            progress=lambda share, text: progress(share, text) if share else None,
+        )
+        journal.done()
+    return run.told(written)
+
+
+def _check(out: Path, options: Options) -> None:
+    if options.form not in DRIVERS:
+        raise InvalidInput(f"--format {options.form!r}: use one of {', '.join(DRIVERS)}")
+    if not 0 <= options.overlap < options.tile:
+        raise InvalidInput(
+            f"--tile {options.tile} with --overlap {options.overlap}: the overlap must be smaller than the tile"
+        )
+    if not out.parent.is_dir():
+        raise InvalidInput(f"{out.parent} is not a folder; make it first")
+    refuse_existing([out], options.overwrite)
+
+
+def _journal(out: Path, model: Model, options: Options) -> Journal:
+    # A window's own name says its file, place, size and stretch
+    path = out.with_name(f".{out.name}.unfinished") if options.resume else None
+    return Journal(path, f"{model.version}|{options.asked}")
+
+
+def _labels(model: Model) -> tuple[str, ...]:
+    return tuple(getattr(model, "labels", ()))
+
+
+class _Run:
+    """One run over several scenes."""
+
+    def __init__(
+        self, settings: Settings, model: Model, options: Options, report: Predicted, progress: Progress
+    ) -> None:
+        self._settings, self._model, self._options = settings, model, options
+        self._report, self._progress = report, progress
+        self.kinds: set[str] = set()
+
+    def features(self, paths: Sequence[str], journal: Journal) -> Generator[Feature]:
+        """What is found in each scene. Raises InvalidInput at the end where none could be used."""
+        options, settings = self._options, self._settings
+        found = scan(
+            paths, settings.roots, options.xyz, crs=options.crs, choice=options.choice, hosts=settings.raster_hosts
+        )
+        for scene in found:
+            tally = SceneTally(kinds=self.kinds)
+            try:
+                if isinstance(scene, GroundlookError):
+                    raise scene
+                yield from self._scene(scene, tally, journal)
+                if tally.failed:
+                    raise InvalidInput(
+                        f"{tally.unread[0]} ({tally.failed} windows of it could not be read, the others were looked at)"
+                    )
+                self._report.scenes += 1
+            except GroundlookError as error:
+                self._report.failed.append(_line(error))
+            finally:
+                self._count(tally)
+        if not self._report.scenes and not self._report.windows + self._report.remembered:
+            first, *others = self._report.failed or ["no scene was given"]
+            raise InvalidInput(first + (f" (and {len(others)} others)" if others else ""))
+
+    def _scene(self, scene: Scene, tally: SceneTally, journal: Journal) -> Iterator[Feature]:
+        if scene.georef is None:
+            raise InvalidInput(
+                f"{scene.source} has no georeference, so what is found in it has no place on a map; give --crs or --xyz"
+            )
+        options, settings = self._options, self._settings
+        size, overlap = options.tile, options.overlap
+        if options.object_size is not None:
+            size, overlap = tile_size(scene, options.object_size)
+        roots, hosts = settings.roots, settings.raster_hosts
+        render = Render.parse(scene.render.text())
+
+        def read(tile: TileRef) -> Tile:
+            return Tile(read_rgb(tile.source, tile.window, render, roots, etag=tile.etag, hosts=hosts), tile)
+
+        found = predict_scene(
+            self._model,
+            walk(scene, size, overlap, ANY, roots=roots, hosts=hosts),
+            read,
+            Seams((scene.width, scene.height)),
+            tally,
+            memory=journal if journal.kept else None,
+            progress=self._shown(scene, tally),
+            total=sum(1 for _ in grid(scene.width, scene.height, size, overlap)),
+        )
+        with closing(found):
+            for number, thing in enumerate(found):
+                self._report.merged += thing.views > 1
+                yield self._feature(scene, number, thing)
+
+    def _feature(self, scene: Scene, number: int, thing: Found) -> Feature:
+        uid = hashlib.sha256(f"{scene.id}|{self._model.version}|{number}".encode()).hexdigest()[:16]
+        region = replace(thing.region, uid=uid, origin="prediction")
+        return Feature(region, thing.tile, 0, 0, str(self._model.version), self._options.created.timestamp())
+
+    def _shown(self, scene: Scene, tally: SceneTally) -> Progress:
+        name = Path(scene.source).name[:40]
+
+        def show(share: float, text: str) -> None:
+            self._progress(share, f"{name}: {text}, {tally.regions:,} found")
+
+        return show
+
+    def _count(self, tally: SceneTally) -> None:
+        report = self._report
+        report.windows += tally.looked
+        report.remembered += tally.remembered
+        report.empty += tally.empty
+        report.regions += tally.regions
+
+    def told(self, report: ExportReport) -> Predicted:
+        """With what was written."""
+        mine = self._report
+        mine.written, mine.labels, mine.layers = report.written, dict(report.labels), dict(report.layers)
+        mine.merged += report.merged
+        mine.files = [str(file) for file in report.files]
+        return mine
+
+
+def _line(error: GroundlookError) -> str:
+    """On one line, whatever a file is called."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(error))
