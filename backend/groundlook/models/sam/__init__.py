@@ -1,0 +1,1 @@
+"""Segment Anything: prompts → masks, boxes → masks, and everything in a picture."""

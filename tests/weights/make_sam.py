@@ -1,0 +1,232 @@
+"""Train the small SAM of the tests, and write tests/weights/sam_tiny.safetensors with its calibration.
+
+    uv run python -m tests.weights.make_sam            # some 10 minutes of one core
+
+A convolutional encoder with segment_anything's own prompt encoder and mask decoder, from scratch, on painted villages
+and plain blocks. As SAM was trained (Kirillov et al. 2023, appendix A): a point or a box first, then clicks where the
+answer is wrong, with the earlier logits as mask input; of three masks only the best learns; the quality head learns the
+IoU itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from groundlook.core.mask import Mask
+from groundlook.core.prompts import Picture
+from groundlook.models.sam import quality
+from groundlook.models.sam.architectures import ARCHS
+from groundlook.models.sam.asked import BOTTOM_RIGHT, NEGATIVE, PAD, POSITIVE, TOP_LEFT
+from groundlook.models.sam.calibrate import fit, pairs
+from groundlook.models.sam.decoder import Decoder
+from groundlook.models.weights.file import Weights, save
+from tests.weights.house import TINY, held_out, picture, tiny
+from tests.weights.scenery import Labelled, blocks, crop, village
+
+ARCH = ARCHS["tiny"]
+SCENE = 1280
+TRAINING, CALIBRATION = 100, 5000  # seeds, far from those of the tests
+PICTURES, PROMPTS, LEAST = 4, 4, 120
+GAIN = 2.5
+TWICE = 0.4  # how often an answer is corrected once
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`pixels`: float32 (B, 3, S, S), as the encoder takes them. `masks`: bool (B·K, S, S), K objects of each picture.
+    `points`, `labels`: (B·K, 2, 2) and (B·K, 2), the first prompts."""
+
+    pixels: torch.Tensor
+    masks: NDArray[np.bool_]
+    points: NDArray[np.float32]
+    labels: NDArray[np.float32]
+
+
+def scenes(seed: int, count: int) -> list[Labelled]:
+    return [village(SCENE, seed + i) for i in range(count)]
+
+
+def sample(source: list[Labelled], rng: np.random.Generator) -> Labelled:
+    """A picture as the encoder sees it, of one of two kinds, at any scale."""
+    if rng.random() < 0.4:
+        return blocks(ARCH.size, rng)
+    side = round(np.exp(rng.uniform(np.log(144), np.log(448))))
+    return crop(source[int(rng.integers(len(source)))], side, ARCH.size, rng)
+
+
+def batch(source: list[Labelled], rng: np.random.Generator) -> Batch:
+    pixels, masks = [], []
+    while len(pixels) < PICTURES:
+        picture = sample(source, rng)
+        found = picture.masks(LEAST)
+        if not found:
+            continue
+        chosen = rng.choice(len(found), PROMPTS, replace=len(found) < PROMPTS)
+        masks += [found[i] for i in chosen]
+        shade = picture.pixels * rng.uniform(0.8, 1.2, 3) + rng.uniform(-15, 15)
+        pixels.append(np.clip(shade, 0, 255))
+    points, labels = zip(*(first(mask, rng) for mask in masks), strict=True)
+    return Batch(normal(np.stack(pixels)), np.stack(masks), np.stack(points), np.stack(labels))
+
+
+def normal(pixels: NDArray[np.generic]) -> torch.Tensor:
+    """(B, S, S, 3), 0…255 → float32 (B, 3, S, S)."""
+    scaled = (pixels.astype(np.float32) - np.float32(MEAN)) / np.float32(STD)
+    return torch.from_numpy(np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)))
+
+
+def first(mask: NDArray[np.bool_], rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A point inside and no second one, or a loose box: (2, 2) and (2,)."""
+    ys, xs = np.nonzero(mask)
+    if rng.random() < 0.5:
+        i = int(rng.integers(len(ys)))
+        return np.array([[xs[i], ys[i]], [0, 0]], np.float32), np.array([POSITIVE, PAD], np.float32)
+    box = np.array([[xs.min(), ys.min()], [xs.max() + 1, ys.max() + 1]], np.float32)
+    loose = rng.normal(0, 0.05, (2, 2)) * (box[1] - box[0])
+    return (box + np.clip(loose, -8, 8)).astype(np.float32), np.array([TOP_LEFT, BOTTOM_RIGHT], np.float32)
+
+
+def wrong(
+    logits: torch.Tensor, masks: NDArray[np.bool_], rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """One more click for each object, where its answer is wrong: (N, 1, 2) and (N, 1)."""
+    points, labels = [], []
+    for answer, mask in zip(logits.numpy(), masks, strict=True):
+        found = cv2.resize(answer, mask.shape, interpolation=cv2.INTER_LINEAR) > 0
+        missed = found != mask
+        ys, xs = np.nonzero(missed if missed.any() else mask)
+        i = int(rng.integers(len(ys)))
+        points.append([[xs[i], ys[i]]])
+        labels.append([POSITIVE if mask[ys[i], xs[i]] else NEGATIVE])
+    return np.array(points, np.float32), np.array(labels, np.float32)
+
+
+def losses(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Focal loss by object area, and dice, of each mask: (N, M). `wanted`: (N, 1, h, w), how much of a cell is in."""
+    target = wanted.expand_as(logits)
+    cross = torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    inside = logits.sigmoid()
+    focal = (cross * (inside - target).square()).sum((2, 3)) / (wanted.sum((2, 3)) + 20)
+    dice = 1 - (2 * (inside * target).sum((2, 3)) + 1) / (inside.sum((2, 3)) + target.sum((2, 3)) + 1)
+    return focal + dice
+
+
+def overlap(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """IoU of each mask, (N, M)."""
+    found, target = logits > 0, (wanted > 0.5).expand_as(logits)
+    return (found & target).sum((2, 3)) / (found | target).sum((2, 3)).clamp(min=1)
+
+
+def look_where_asked(sam: torch.nn.Module) -> None:
+    """Begin with attention that goes to the place it comes from: where queries and keys are projected alike, the
+    places of a click and of a cell are near when the two are. Otherwise most of the training goes into finding that."""
+    transformer = sam.mask_decoder.transformer
+    across = [transformer.final_attn_token_to_image]
+    for layer in transformer.layers:
+        across += [layer.cross_attn_token_to_image, layer.cross_attn_image_to_token]
+    with torch.no_grad():
+        for attention in across:
+            attention.q_proj.weight.mul_(GAIN)
+            attention.k_proj.weight.copy_(attention.q_proj.weight)
+
+
+def learn(sam: torch.nn.Module, source: list[Labelled], steps: int, rng: np.random.Generator) -> None:
+    decoder = Decoder(sam)
+    fast = torch.optim.AdamW(sam.parameters(), lr=1.5e-3, weight_decay=1e-4)
+    plan = torch.optim.lr_scheduler.OneCycleLR(fast, 1.5e-3, total_steps=steps, pct_start=0.1)
+    sam.train()
+    started, seen = time.time(), []
+    for step in range(steps):
+        loss, iou = _step(sam, decoder, batch(source, rng), rng)
+        fast.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(sam.parameters(), 1.0)
+        fast.step()
+        plan.step()
+        seen.append(iou)
+        if step % 50 == 49:
+            print(f"{step + 1}/{steps} IoU {np.mean(seen[-50:]):.3f}, {time.time() - started:.0f} s", flush=True)
+    sam.eval()
+
+
+def _step(sam: torch.nn.Module, decoder: Decoder, given: Batch, rng: np.random.Generator) -> tuple[torch.Tensor, float]:
+    with torch.autocast("cpu", torch.bfloat16):
+        embedding = sam.image_encoder(given.pixels).repeat_interleave(PROMPTS, 0)
+    exact = torch.from_numpy(given.masks).float().unsqueeze(1)
+    wanted = torch.nn.functional.avg_pool2d(exact, ARCH.size // ARCH.low)
+    count = len(given.masks)
+    points, labels = given.points, given.labels
+    mask, has = torch.zeros(count, 1, ARCH.low, ARCH.low), torch.zeros(count, 1, 1, 1)
+    total, shown = torch.zeros(()), 0.0
+    for again in range(1 + int(rng.random() < TWICE)):
+        with torch.autocast("cpu", torch.bfloat16):
+            logits, quality = decoder(embedding, torch.from_numpy(points), torch.from_numpy(labels), mask, has)
+        logits, quality = logits.float(), quality.float()
+        each, iou = losses(logits, wanted), overlap(logits.detach(), wanted)
+        single, three = each[:, 0], each[:, 1:].amin(1)
+        alone = torch.from_numpy(labels == POSITIVE).sum(1) == 1
+        masks_loss = single.mean() + (three * alone).mean() if again == 0 else single.mean()
+        total = total + masks_loss + (quality - iou).square().mean()
+        best = logits.detach()[torch.arange(count), quality.detach().argmax(1)]
+        point, label = wrong(best, given.masks, rng)
+        points, labels = np.concatenate([points, point], 1), np.concatenate([labels, label], 1)
+        mask, has = best.unsqueeze(1), torch.ones(count, 1, 1, 1)
+        shown = float(iou[:, 0].mean())
+    return total, shown
+
+
+def write(sam: torch.nn.Module, path: Path) -> None:
+    """Half precision, in our own format."""
+    state = {n: v.half() if v.is_floating_point() else v for n, v in sam.state_dict().items()}
+    save(path, Weights(state, arch="tiny"))
+    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+
+
+def judge(path: Path) -> None:
+    """Calibrate it on pictures that it never saw, and print how good it is on others that it never saw."""
+    quality.beside(path).unlink(missing_ok=True)
+    with TemporaryDirectory() as folder:
+        segmenter = tiny(Path(folder), weights=path)
+        rng = np.random.default_rng(CALIBRATION)
+        raw, iou = pairs(segmenter, people([sample(scenes(CALIBRATION, 2), rng) for _ in range(24)]))
+    fitted = fit(raw, iou)
+    quality.save(path, fitted)
+    print(f"{fitted.pairs} masks: calibration error {fitted.before:.3f} before, {fitted.after:.3f} after")
+    with TemporaryDirectory() as folder:
+        _, iou = pairs(tiny(Path(folder), weights=path), people(held_out()))
+    print(f"held out: IoU {np.mean(iou[::2]):.3f} by point, {np.mean(iou[1::2]):.3f} by box, {len(iou) // 2} objects")
+
+
+def people(seen: Sequence[Labelled]) -> list[tuple[Picture, list[Mask]]]:
+    return [(picture(scene), [Mask.of(mask) for mask in scene.masks(200)]) for scene in seen]
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("--steps", type=int, default=600)
+    ask.add_argument("--seed", type=int, default=4)
+    ask.add_argument("--out", type=Path, default=TINY)
+    ask.add_argument("--threads", type=int, default=1, help="more are slower on a machine that others use, too")
+    chosen = ask.parse_args()
+    torch.set_num_threads(chosen.threads)
+    torch.manual_seed(chosen.seed)
+    sam = ARCH.build()
+    look_where_asked(sam)
+    learn(sam, scenes(TRAINING, 12), chosen.steps, np.random.default_rng(chosen.seed))
+    write(sam, chosen.out)
+    judge(chosen.out)
+
+
+if __name__ == "__main__":
+    main()
