@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 
 from groundlook.core.errors import TrainingFailed
 from groundlook.core.geo import Tile
-from groundlook.core.geometry import envelope
 from groundlook.core.tiling import grid
 from groundlook.core.types import Region
 from groundlook.models.pixels import as_rgb
+from groundlook.models.yolo.network import Kind
+from groundlook.models.yolo.outlines import Outline, clipped, outline
 
 LARGEST = 640
 """Side of the largest picture trained on; larger tiles are cut, not shrunk: things keep the size that they have
@@ -24,15 +26,13 @@ when the model predicts."""
 _OVERLAP = 64
 _STRIDE = 32
 _GREY = 114
-_SLIVER = 2.0
-_VISIBLE = 0.25
 
-Labelled = tuple[NDArray[np.uint8], NDArray[np.float64]]
+Things = list[tuple[int, Outline]]
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A dataset on disk. `side`: of its square pictures, in pixels."""
+    """A dataset on disk. `yaml`: what ultralytics takes as its data. `side`: of its square pictures, in pixels."""
 
     yaml: Path
     side: int
@@ -41,73 +41,78 @@ class Written:
 
 
 def write(
-    examples: Iterable[tuple[Tile, Sequence[Region]]], labels: Sequence[str], folder: Path, largest: int = LARGEST
+    examples: Iterable[tuple[Tile, Sequence[Region]]],
+    labels: Sequence[str],
+    folder: Path,
+    largest: int = LARGEST,
+    kind: Kind = "detect",
 ) -> Written:
-    """Write `examples` under `folder`, each region as the upright box around it, clipped to its tile.
+    """Write `examples` under `folder`, each region as what a network of `kind` learns, clipped to its tile: the upright
+    box around it, its outline ("segment"), or the smallest turned box around it ("obb").
 
     Regions whose label is not in `labels` are left out; tiles without regions are background. Holds one tile in
     memory at a time, twice where sizes differ. Raises TrainingFailed where there is nothing to learn.
     """
     raw = folder / "raw"
     raw.mkdir(parents=True)
-    sizes, boxes = [], 0
+    sizes, count = [], 0
     for number, (tile, regions) in enumerate(examples):
-        for part, (picture, rows) in enumerate(_cut(as_rgb(tile), _rows(regions, labels), largest)):
-            np.savez(raw / f"{number:06d}-{part:03d}.npz", picture=picture, rows=rows)
+        for part, (picture, things) in enumerate(_cut(as_rgb(tile), _things(regions, labels, kind), largest)):
+            classes = np.array([c for c, _ in things], np.int64)
+            lines: dict[str, Any] = {f"outline{i}": points for i, (_, points) in enumerate(things)}
+            np.savez(raw / f"{number:06d}-{part:03d}.npz", picture=picture, classes=classes, **lines)
             sizes.append(max(picture.shape[:2]))
-            boxes += len(rows)
-    if not boxes:
+            count += len(things)
+    if not count:
         raise TrainingFailed(
             f"none of the {len(sizes)} tiles has a region labelled {' or '.join(labels) or '(no labels)'}: label some"
         )
     side = -(-max(sizes) // _STRIDE) * _STRIDE
     for path in sorted(raw.iterdir()):
         with np.load(path) as kept:
-            _put(folder, path.stem, kept["picture"], kept["rows"], side)
+            things = [(int(c), kept[f"outline{i}"]) for i, c in enumerate(kept["classes"])]
+            _put(folder, path.stem, kept["picture"], [_line(c, points / side, kind) for c, points in things], side)
         path.unlink()
     raw.rmdir()
-    return Written(_describe(folder, labels), side, len(sizes), boxes)
+    return Written(_describe(folder, labels), side, len(sizes), count)
 
 
-def _rows(regions: Sequence[Region], labels: Sequence[str]) -> NDArray[np.float64]:
-    """(N, 5): class, x0, y0, x1, y1 in pixels."""
+def _things(regions: Sequence[Region], labels: Sequence[str], kind: Kind) -> Things:
     places = {label: i for i, label in enumerate(labels)}
-    rows = [(places[r.label], *envelope(r.shape)) for r in regions if r.label in places]
-    return np.array(rows, dtype=np.float64).reshape(-1, 5)
+    known = [(places[r.label], outline(r.shape, kind == "detect")) for r in regions if r.label in places]
+    return [(c, points) for c, points in known if points is not None]
 
 
-def _cut(picture: NDArray[np.uint8], rows: NDArray[np.float64], largest: int) -> Iterator[Labelled]:
+def _cut(picture: NDArray[np.uint8], things: Things, largest: int) -> Iterator[tuple[NDArray[np.uint8], Things]]:
     height, width = picture.shape[:2]
     for column, row, w, h in grid(width, height, largest, min(_OVERLAP, largest - 1)):
-        yield picture[row : row + h, column : column + w], _clip(rows, column, row, w, h)
+        seen = ((c, clipped(points, (column, row, w, h))) for c, points in things)
+        yield picture[row : row + h, column : column + w], [(c, points) for c, points in seen if points is not None]
 
 
-def _clip(rows: NDArray[np.float64], column: int, row: int, width: int, height: int) -> NDArray[np.float64]:
-    """Boxes in the window's pixels, without those of which hardly anything is seen."""
-    inside = rows.copy()
-    inside[:, [1, 3]] = np.clip(rows[:, [1, 3]] - column, 0, width)
-    inside[:, [2, 4]] = np.clip(rows[:, [2, 4]] - row, 0, height)
-    before = (rows[:, 3:] - rows[:, 1:3]).prod(axis=1)
-    sides = inside[:, 3:] - inside[:, 1:3]
-    seen = sides.prod(axis=1) >= _VISIBLE * before
-    # A thin strip at the edge that is nearly all of a thin thing is a thing; a strip of a house is not.
-    kept: NDArray[np.float64] = inside[seen & (sides >= _SLIVER).all(axis=1)]
-    return kept
+def _line(label: int, points: Outline, kind: Kind) -> str:
+    """A line of a label file; `points` as fractions of the picture."""
+    if kind == "detect":
+        low, high = points.min(axis=0), points.max(axis=0)
+        values = np.concatenate([(low + high) / 2, high - low])
+    else:
+        values = np.clip(points, 0, 1).reshape(-1)
+    return f"{label} " + " ".join(f"{v:.6f}" for v in values)
 
 
-def _put(folder: Path, name: str, picture: NDArray[np.uint8], rows: NDArray[np.float64], side: int) -> None:
+def _put(folder: Path, name: str, picture: NDArray[np.uint8], lines: Sequence[str], side: int) -> None:
     canvas = np.full((side, side, 3), _GREY, np.uint8)
     canvas[: picture.shape[0], : picture.shape[1]] = picture[:, :, ::-1]  # OpenCV writes BGR
-    for kind in ("images", "labels"):
-        (folder / kind / "train").mkdir(parents=True, exist_ok=True)
-    _, data = cv2.imencode(".png", canvas, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    (folder / "images" / "train" / f"{name}.png").write_bytes(data.tobytes())
-    low, high = rows[:, 1:3] / side, rows[:, 3:] / side
-    lines = [
-        f"{int(c)} {x:.6f} {y:.6f} {w:.6f} {h:.6f}"
-        for c, (x, y), (w, h) in zip(rows[:, 0], (low + high) / 2, high - low, strict=True)
-    ]
+    for what in ("images", "labels"):
+        (folder / what / "train").mkdir(parents=True, exist_ok=True)
+    save_png(folder / "images" / "train" / f"{name}.png", canvas)
     (folder / "labels" / "train" / f"{name}.txt").write_text("\n".join(lines))
+
+
+def save_png(path: Path, bgr: NDArray[np.uint8]) -> None:
+    """Quickly, whatever letters are in the path."""
+    _, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    path.write_bytes(data.tobytes())
 
 
 def _describe(folder: Path, labels: Sequence[str]) -> Path:

@@ -1,58 +1,46 @@
-"""Tiles → Predictions, with a YOLO detection network."""
+"""Tiles → Predictions, with a YOLO network: boxes, turned boxes, masks, keypoints, or the class of the tile."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from groundlook.core.errors import InvalidInput
+from groundlook.core.errors import InvalidInput, InvalidWeights
 from groundlook.core.geo import Tile
-from groundlook.core.geometry import Box
+from groundlook.core.geometry import WholeTile
 from groundlook.core.tiling import grid
 from groundlook.core.types import ModelCard, ModelVersion, Prediction, Region
-from groundlook.models.labels import map_classes
 from groundlook.models.pixels import as_rgb
-from groundlook.models.weights.file import read
-from groundlook.models.yolo import network, offline
+from groundlook.models.weights.file import check, read
+from groundlook.models.yolo import shapes
+from groundlook.models.yolo.built import TOLERANCE, Built, build
+from groundlook.models.yolo.candidates import LOWEST, Candidates, Floats, joined
+from groundlook.models.yolo.exported import Exported, opened
+from groundlook.models.yolo.labelling import Labelling, labelling
+from groundlook.models.yolo.network import CLASSIFIED_PX
+from groundlook.models.yolo.suppress import suppressed
 
-if TYPE_CHECKING:
-    import torch
+__all__ = ["LOWEST", "YoloModel"]
 
-LOWEST = 0.05
-"""Detections below this confidence are noise: they would drown the uncertainty, and slow the suppression down."""
-_STRIDE = 32
 _LARGEST, _OVERLAP = 2048, 256
 _BATCH, _BATCH_PIXELS = 8, 8 * 512 * 512
-_GREY = 114  # what ultralytics pads with while it trains
-_MOST = 1000
-_OVERLAP_IOU = 0.6
 
 
 class YoloModel:
-    """A Model for upright boxes. Make one with `load`.
+    """A Model for what its network finds. Make one with `load`.
 
     Tiles are seen at their own resolution; one larger than 2048 px is seen through windows that overlap by 256 px.
-    Forward passes wait for each other: ultralytics' head keeps its anchors on itself.
+    A -cls network sees the whole tile at 224 px, and an exported one through windows of the size it was exported for.
     """
 
     def __init__(
-        self,
-        version: ModelVersion,
-        module: torch.nn.Module,
-        classes: Sequence[int | None],
-        labels: Sequence[str],
-        confidence: float,
-        device: str,
+        self, version: ModelVersion, network: Built | Exported, labelled: Labelling, confidence: float
     ) -> None:
-        self._version, self._module, self._labels = version, module, tuple(labels)
-        self._confidence, self._device = confidence, device
-        self._members = [[c for c, place in enumerate(classes) if place == i] for i in range(len(self._labels))]
-        self._lock = threading.Lock()
+        self._version, self._network, self._labelling, self._confidence = version, network, labelled, confidence
 
     @classmethod
     def load(
@@ -65,25 +53,56 @@ class YoloModel:
         confidence: float = 0.25,
         config_dir: Path | None = None,
         device: str | None = None,
+        runtime: str | None = None,
+        folder: Path | None = None,
+        keypoints: Sequence[str] = (),
+        tolerance: float = TOLERANCE,
     ) -> YoloModel:
         """The network `card.arch` with the classes `card.labels` and the tensors at `weights`, checked against
-        `card.sha256` where that is given.
+        `card.sha256` where that is given; what the card leaves empty, the file must say. A file ending in .onnx is
+        an export of ultralytics', which says all of it itself.
 
-        `labels`: the project's, by default the card's; `mapping`: see `labels.map_classes`. Regions are the
-        detections of `confidence` or more, 0.05…1: take 0.05 to evaluate. `device`: "cpu" or "cuda", by default
-        CUDA where there is one. Raises InvalidWeights, InvalidConfig, InvalidInput.
+        `labels`: the project's, by default the network's classes; `mapping`: see `labels.map_classes`. Regions are
+        the detections of `confidence` or more, 0.05…1: take 0.05 to evaluate. `device`: "cpu" or "cuda", by default
+        CUDA where there is one. `runtime`: None for PyTorch, "fast" for the fastest that computes the same, or its
+        name (`models.runtime`), compiled once into `folder`, which takes seconds; it may be off by `tolerance`.
+        `keypoints`: names of those of a -pose network, see `labelling`.
+        Raises InvalidWeights, InvalidConfig, InvalidInput.
         """
         if not LOWEST <= confidence <= 1:
             raise InvalidInput(f"confidence {confidence}: choose one between {LOWEST} and 1")
-        classes = map_classes(card.labels, labels if labels is not None else card.labels, mapping)
-        offline.ultralytics(config_dir)
-        import torch
-
-        place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        module = network.build(card.arch, len(card.labels))
-        network.load_strictly(module, read(weights, card.sha256 or None).state, card.arch, card.labels)
-        module = _ready(module).to(place, memory_format=torch.channels_last)  # a third faster on a CPU
-        return cls(card.version, module, classes, labels if labels is not None else card.labels, confidence, place)
+        if weights.suffix.lower() == ".onnx":
+            if card.sha256:
+                check(weights, card.sha256)
+            network = opened(weights)
+            classes = card.labels or network.names
+            if len(classes) != len(network.names):
+                raise InvalidWeights(f"{weights} was exported with {len(network.names)} classes, not {len(classes)}")
+            found = labelling(classes, labels if labels is not None else classes, mapping, keypoints or network.points)
+            return cls(card.version, network, found, confidence)
+        content = read(weights, card.sha256 or None)
+        arch, classes = card.arch or content.arch or "", card.labels or content.names or ()
+        if not arch or not classes:
+            what = "network: give its arch, such as 'yolo11n.yaml'" if not arch else "classes: give them in their order"
+            raise InvalidWeights(f"weights {weights} don't name their {what}")
+        found = labelling(classes, labels if labels is not None else classes, mapping, keypoints)
+        built = build(
+            content,
+            weights,
+            arch,
+            classes,
+            config=config_dir,
+            device=device,
+            runtime=runtime,
+            folder=folder,
+            tolerance=tolerance,
+        )
+        if keypoints and built.head.keypoints[0] != len(keypoints):
+            count = built.head.keypoints[0]
+            raise InvalidInput(
+                f"{len(keypoints)} keypoint names for a network with {count}: name each of them, or none"
+            )
+        return cls(card.version, built, found, confidence)
 
     @property
     def version(self) -> ModelVersion:
@@ -93,14 +112,26 @@ class YoloModel:
     @property
     def labels(self) -> tuple[str, ...]:
         """The columns of every prediction's `proba`: the project's labels; those that no class maps to stay 0."""
-        return self._labels
+        return self._labelling.labels
+
+    @property
+    def runtime(self) -> str:
+        """What computes, in words."""
+        return self._network.runtime
+
+    def stated(self) -> str:
+        """Which class stands for which label: "class 'building' → label 'Building', 3 classes unused"."""
+        return self._labelling.told
 
     def predict(self, tiles: Sequence[Tile]) -> list[Prediction]:
         """One prediction per tile, in order. `tile.pixels`: uint8 (H, W, B), see `pixels.as_rgb`.
 
-        Regions are upright boxes in tile pixels, clipped to the tile, best first. Raises InvalidInput.
+        Regions are in tile pixels, best first, see `shapes.regions`; of a -cls network the likeliest label, of
+        `confidence` or more. Thread-safe. Raises InvalidInput.
         """
         pictures = [as_rgb(tile) for tile in tiles]
+        if self._network.head.kind == "classify":
+            return [self._classified(picture) for picture in pictures]
         found: list[Prediction | None] = [None] * len(pictures)
         for places in _batches(pictures):
             for place, prediction in zip(places, self._batch([pictures[p] for p in places]), strict=True):
@@ -108,76 +139,38 @@ class YoloModel:
         return [prediction for prediction in found if prediction is not None]
 
     def _batch(self, pictures: list[NDArray[np.uint8]]) -> list[Prediction]:
-        import torch
-        from ultralytics.utils.nms import non_max_suppression
-
         height, width = pictures[0].shape[:2]
-        with torch.inference_mode():
-            anchors = self._anchors(pictures, width, height)
-            peaks = anchors[:, 4:].amax((1, 2)).cpu().numpy()
-            rows, kept = non_max_suppression(
-                anchors.clone(),  # it writes into what it is given
-                conf_thres=LOWEST,
-                iou_thres=_OVERLAP_IOU,
-                max_det=_MOST,
-                nc=len(self._labels),
-                max_time_img=60.0,  # its default gives up silently on a busy machine
-                return_idxs=True,
-            )
-            return [
-                self._prediction(row.cpu().numpy(), anchors[i, 4:, k.long().view(-1)].T, float(peaks[i]), width, height)
-                for i, (row, k) in enumerate(zip(rows, kept, strict=True))
-            ]
+        fixed, points = self._network.fixed, self._network.head.kind == "pose"
+        size, overlap = (fixed[0], min(_OVERLAP, fixed[0] // 4)) if fixed else (_LARGEST, _OVERLAP)
+        parts: list[list[Candidates]] = [[] for _ in pictures]
+        for column, row, w, h in grid(width, height, size, overlap):
+            seen = [p[row : row + h, column : column + w] for p in pictures]
+            for place, part in enumerate(self._network.candidates(seen, self._labelling)):
+                parts[place].append(part.moved(column, row, points))
+        return [self._prediction(joined(part), (width, height)) for part in parts]
 
-    def _anchors(self, pictures: list[NDArray[np.uint8]], width: int, height: int) -> torch.Tensor:
-        """(N, 4 + labels, anchors): centre x, y, width, height in tile pixels, then each label's probability."""
-        import torch
+    def _prediction(self, every: Candidates, size: tuple[int, int]) -> Prediction:
+        kind = self._network.head.kind
+        score, label = every.proba.max(axis=1, initial=0), every.proba.argmax(axis=1)
+        kept = every.take(suppressed(every.boxes, score, label, every.extra[:, 0] if kind == "obb" else None))
+        found = tuple(shapes.regions(kept, kind, self._labelling, self._confidence, size))
+        proba = kept.proba
+        if self._labelling.points is not None:
+            proba = self._labelling.of_points(proba, kept.extra)
+        return Prediction(self._version, found, np.ascontiguousarray(proba), every.peak, spread=kept.spread)
 
-        parts = []
-        for column, row, w, h in grid(width, height, _LARGEST, _OVERLAP):
-            batch = _padded([p[row : row + h, column : column + w] for p in pictures])
-            x = torch.from_numpy(batch).to(self._device).permute(0, 3, 1, 2).float() / 255
-            with self._lock:
-                raw: Any = self._module(x.contiguous(memory_format=torch.channels_last))
-                # Under the lock: the head may use the memory again.
-                raw = (raw[0] if isinstance(raw, tuple | list) else raw).clone()
-            raw[:, 0] += column
-            raw[:, 1] += row
-            parts.append(torch.cat([raw[:, :4], self._by_label(raw[:, 4:])], 1))
-        return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
-
-    def _by_label(self, classes: torch.Tensor) -> torch.Tensor:
-        """(N, model classes, anchors) → (N, labels, anchors): the likeliest class of each label."""
-        import torch
-
-        none = classes.new_zeros(classes.shape[0], classes.shape[2])
-        return torch.stack([classes[:, m].amax(1) if m else none for m in self._members], 1)
-
-    def _prediction(
-        self, rows: NDArray[np.float32], proba: torch.Tensor, peak: float, width: int, height: int
-    ) -> Prediction:
-        regions = [self._region(row, width, height) for row in rows if row[4] >= self._confidence]
-        table = np.ascontiguousarray(proba.cpu().numpy(), dtype=np.float32).reshape(-1, len(self._labels))
-        return Prediction(self._version, tuple(r for r in regions if r is not None), table, peak)
-
-    def _region(self, row: NDArray[np.float32], width: int, height: int) -> Region | None:
-        """`row`: x0, y0, x1, y1, confidence, label. None where nothing of the box lies in the tile."""
-        x0, x1 = (float(v) for v in np.clip(row[[0, 2]], 0, width))
-        y0, y1 = (float(v) for v in np.clip(row[[1, 3]], 0, height))
-        if x1 <= x0 or y1 <= y0:
-            return None
-        box = Box(x0, y0, x1 - x0, y1 - y0)
-        return Region(box, self._labels[int(row[5])], min(float(row[4]), 1.0), origin="prediction")
-
-
-def _ready(module: Any) -> torch.nn.Module:
-    module.eval()
-    if getattr(module, "end2end", False):
-        module.end2end = False  # yolo10 and 26 would answer with their best 300 boxes, without class probabilities
-    else:
-        module.fuse(verbose=False)
-    ready: torch.nn.Module = module.requires_grad_(False)
-    return ready
+    def _classified(self, picture: NDArray[np.uint8]) -> Prediction:
+        side = self._network.fixed or (CLASSIFIED_PX, CLASSIFIED_PX)
+        small = cv2.resize(picture, side, interpolation=cv2.INTER_AREA)
+        by_class = self._network.classes(np.ascontiguousarray(small))
+        proba = np.array([by_class[list(m)].sum() for m in self._labelling.members], np.float32)
+        best = int(proba.argmax())
+        sure = min(float(proba[best]), 1.0)
+        label = self.labels[best]
+        found = (Region(WholeTile(), label, sure, origin="prediction"),) if sure >= self._confidence else ()
+        # What the network gives to classes that are no label is shared out, so that the row adds up to 1.
+        table: Floats = (proba / max(float(proba.sum()), 1e-12))[None]
+        return Prediction(self._version, found, table, sure, kind="classification")
 
 
 def _batches(pictures: Sequence[NDArray[np.uint8]]) -> Iterator[list[int]]:
@@ -188,12 +181,3 @@ def _batches(pictures: Sequence[NDArray[np.uint8]]) -> Iterator[list[int]]:
     for shape, places in sizes.items():
         most = max(1, min(_BATCH, _BATCH_PIXELS // (shape[0] * shape[1])))
         yield from (places[i : i + most] for i in range(0, len(places), most))
-
-
-def _padded(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """(N, H, W, 3), grey to the right and below, so that both sides are multiples of the stride."""
-    height, width = pictures[0].shape[:2]
-    shape = (len(pictures), -(-height // _STRIDE) * _STRIDE, -(-width // _STRIDE) * _STRIDE, 3)
-    batch = np.full(shape, _GREY, np.uint8)
-    batch[:, :height, :width] = np.stack(pictures)
-    return batch

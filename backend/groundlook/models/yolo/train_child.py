@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import sys
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     import torch
 
 _ALWAYS = {
-    "task": "detect",
     "mode": "train",
     "workers": 0,
     "plots": False,
@@ -54,10 +54,12 @@ def _cores() -> int:
 
 
 def _trainer(spec: dict[str, Any]) -> Any:
-    """ultralytics' DetectionTrainer, without its checkpoints and validations, on our network and weights."""
-    from ultralytics.models.yolo.detect import DetectionTrainer
+    """ultralytics' trainer of the network's kind, without its checkpoints and validations, on our network and
+    weights."""
+    kind = network.kind_of(spec["arch"])
+    base = _base(kind)
 
-    class Trainer(DetectionTrainer):  # type: ignore[misc]
+    class Trainer(base):  # type: ignore[misc,valid-type]
         def get_model(self, cfg: object = None, weights: object = None, verbose: bool = True) -> torch.nn.Module:
             model = network.build(spec["arch"], len(spec["labels"]))
             if spec["start"]:
@@ -72,7 +74,7 @@ def _trainer(spec: dict[str, Any]) -> Any:
             )
 
         def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-            return _turned(super().preprocess_batch(batch))
+            return _turned(super().preprocess_batch(batch), kind)
 
         def validate(self) -> tuple[dict[str, float], float]:
             return {}, 0.0
@@ -86,11 +88,34 @@ def _trainer(spec: dict[str, Any]) -> Any:
     return Trainer(overrides={**_ALWAYS, **spec["arguments"], "model": spec["arch"]})
 
 
-def _turned(batch: dict[str, Any]) -> dict[str, Any]:
+def _base(kind: network.Kind) -> Any:
+    from ultralytics.models.yolo.classify import ClassificationTrainer
+    from ultralytics.models.yolo.detect import DetectionTrainer
+    from ultralytics.models.yolo.obb import OBBTrainer
+    from ultralytics.models.yolo.segment import SegmentationTrainer
+
+    trainers = {
+        "detect": DetectionTrainer,
+        "segment": SegmentationTrainer,
+        "obb": OBBTrainer,
+        "classify": ClassificationTrainer,
+    }
+    return trainers[kind]
+
+
+def _turned(batch: dict[str, Any], kind: network.Kind) -> dict[str, Any]:
     """Every other batch with x and y exchanged: with the two flips, all eight ways to look at the ground."""
     if random.random() < 0.5:  # noqa: S311 (ultralytics seeds it)
         batch["img"] = batch["img"].transpose(2, 3).contiguous()
-        batch["bboxes"] = batch["bboxes"][:, [1, 0, 3, 2]]
+        for name in ("masks", "sem_masks"):
+            if name in batch:
+                batch[name] = batch[name].transpose(-2, -1).contiguous()
+        if kind == "obb":  # centre, width, height, radians: the width's axis is mirrored at the diagonal
+            boxes = batch["bboxes"]
+            batch["bboxes"] = boxes[:, [1, 0, 2, 3, 4]]
+            batch["bboxes"][:, 4] = math.pi / 2 - boxes[:, 4]
+        elif kind != "classify":
+            batch["bboxes"] = batch["bboxes"][:, [1, 0, 3, 2]]
     return batch
 
 
