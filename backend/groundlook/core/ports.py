@@ -103,9 +103,6 @@ class Trainer(Protocol):
     """Examples → weights, in a process of its own."""
 
     @property
-    def kind(self) -> str: ...
-
-    @property
     def arch(self) -> str: ...
 
     def train(
@@ -175,8 +172,8 @@ class Models(Protocol):
     def candidate(self, project: Project, card: ModelCard, weights: Path) -> Model:
         """A version for evaluation: not kept, and with its least sure answers too."""
 
-    def trainer(self, project: Project, champion: ModelCard | None) -> tuple[Trainer, Path | None]:
-        """What trains this project's next version, and the weights to start from."""
+    def trainer(self, project: Project, champion: ModelCard | None) -> tuple[str, Trainer, Path | None]:
+        """The kind of this project's next version, what trains it, and the weights to start from."""
 
 
 class Store(Protocol):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from groundlook import __version__
 from groundlook.core.geo import Tile
-from groundlook.core.ports import Progress, Trainer
+from groundlook.core.ports import Progress
 from groundlook.core.types import Example, ModelCard, Project, Region, Snapshot
 from groundlook.evaluation.evaluate import evaluate
 from groundlook.learning.gate import judge
@@ -41,12 +41,12 @@ def _learn_from(loop: Loop, project: Project, snapshot: Snapshot, progress: Prog
     if not any(e.regions for e in snapshot.part("train")) or not any(e.regions for e in snapshot.part("val")):
         return "waiting: no object is labelled yet on training or on held-out ground"
     champion = loop.registry.serving(project.id)
-    trainer, start = loop.models.trainer(project, champion)
+    kind, trainer, start = loop.models.trainer(project, champion)
     out = loop.home / "training" / str(project.id)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     weights = trainer.train(_pictures(loop, project, snapshot.part("train")), snapshot.labels, start, out, progress)
-    card = _judged(loop, project, snapshot, trainer, weights, champion)
+    card = _judged(loop, project, snapshot, (kind, trainer.arch), weights, champion)
     loop.registry.save(project.id, card, weights)
     if card.verdict == "promoted":
         loop.registry.promote(project.id, card.version)
@@ -55,13 +55,14 @@ def _learn_from(loop: Loop, project: Project, snapshot: Snapshot, progress: Prog
 
 
 def _judged(
-    loop: Loop, project: Project, snapshot: Snapshot, trainer: Trainer, weights: Path, champion: ModelCard | None
+    loop: Loop, project: Project, snapshot: Snapshot, what: tuple[str, str], weights: Path, champion: ModelCard | None
 ) -> ModelCard:
-    digest = file_sha256(weights)
+    """`what`: kind and arch."""
+    (kind, arch), digest = what, file_sha256(weights)
     card = ModelCard(
-        version=version_of(trainer.kind, [snapshot.id, __version__, trainer.arch, digest]),
-        kind=trainer.kind,
-        arch=trainer.arch,
+        version=version_of(kind, [snapshot.id, __version__, arch, digest]),
+        kind=kind,
+        arch=arch,
         labels=snapshot.labels,
         sha256=digest,
         snapshot=snapshot.id,

@@ -15,11 +15,13 @@ GROUP = "groundlook.models"
 @dataclass(frozen=True, slots=True)
 class Kind:
     """`model`: "module:Class" with `load(card, weights, labels, mapping, *, confidence) -> Model`; `trainer`: a Trainer
-    made of (arch, epochs=…), "" for a kind that does not learn here. `arch`: of trainings that don't name one."""
+    made of (arch, epochs=…), "" for a kind that does not learn here. `arch`: of trainings that name none; `several`:
+    the same for tiles of which several classes may hold."""
 
     model: str
     trainer: str = ""
     arch: str = ""
+    several: str = ""
 
     def load(self) -> Any:
         """The model's class, imported now."""
@@ -33,10 +35,23 @@ class Kind:
 
 
 _MODELS = "groundlook.models"
+_PIXELS = f"{_MODELS}.segmentation.predict:SegmentationModel"
 KINDS: dict[str, Kind] = {
     "sam": Kind(f"{_MODELS}.sam.kind:Sam"),
     "yolo": Kind(f"{_MODELS}.yolo.predict:YoloModel", f"{_MODELS}.yolo.train:YoloTrainer", "yolov5n.yaml"),
-    "unet": Kind(f"{_MODELS}.segmentation.predict:SegmentationModel", f"{_MODELS}.segmentation.train:UnetTrainer"),
+    "unet": Kind(_PIXELS, f"{_MODELS}.segmentation.train:SegmentationTrainer", "unet-resnet18"),
+    "deeplabv3+": Kind(_PIXELS, f"{_MODELS}.segmentation.train:SegmentationTrainer", "deeplabv3plus-resnet18"),
+    "maskrcnn": Kind(
+        f"{_MODELS}.maskrcnn.predict:MaskRCNNModel",
+        f"{_MODELS}.maskrcnn.train:MaskRCNNTrainer",
+        "maskrcnn-resnet18-fpn",
+    ),
+    "classifier": Kind(
+        f"{_MODELS}.classifier.predict:ClassifierModel",
+        f"{_MODELS}.classifier.train:ClassifierTrainer",
+        "classifier-thumbnail-1",
+        "classifier-multiple-thumbnail-1",
+    ),
 }
 
 

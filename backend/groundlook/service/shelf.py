@@ -14,7 +14,7 @@ from groundlook.core.types import UNTRAINED_VERSION, Control, ModelCard, ModelVe
 from groundlook.loop.route import plan_of
 from groundlook.models.untrained import Untrained
 from groundlook.service.brought import Brought
-from groundlook.service.kinds import kind_of
+from groundlook.service.kinds import Kind, kind_of
 from groundlook.service.routed import Routed
 
 KEPT = 6
@@ -89,19 +89,26 @@ class ModelShelf:
         """See `core.ports.Models`."""
         return _load(project, card, weights, confidence=LOWEST)
 
-    def trainer(self, project: Project, champion: ModelCard | None) -> tuple[Trainer, Path | None]:
+    def trainer(self, project: Project, champion: ModelCard | None) -> tuple[str, Trainer, Path | None]:
         """See `core.ports.Models`. A project that changed its kind of model starts anew."""
-        name = str(
-            project.settings.get("kind") or ("classifier" if project.config.control_type == "Choices" else "yolo")
-        )
+        name = str(project.settings.get("kind") or usual_kind(project))
         kind = kind_of(name)
         epochs = self._epochs or None
         if champion is not None and champion.kind == name:
-            trainer: Trainer = kind.learns()(champion.arch, epochs=epochs)
-            return trainer, self._registry.weights(project.id, champion)
-        arch = str(project.settings.get("arch") or (self._arch if name == "yolo" else kind.arch))
+            return name, kind.learns()(champion.arch, epochs=epochs), self._registry.weights(project.id, champion)
+        arch = str(project.settings.get("arch") or (self._arch if name == "yolo" else _arch(kind, project)))
         start = project.settings.get("start")
-        return kind.learns()(arch, epochs=epochs), Path(str(start)) if start else None
+        return name, kind.learns()(arch, epochs=epochs), Path(str(start)) if start else None
+
+
+def usual_kind(project: Project) -> str:
+    """What a project trains when nobody chose: a classifier where its served control is Choices, else a detector."""
+    return "classifier" if project.config.control_type == "Choices" else "yolo"
+
+
+def _arch(kind: Kind, project: Project) -> str:
+    served = next((c for c in project.config.controls if c.name == project.config.control), None)
+    return kind.several if served is not None and served.several and kind.several else kind.arch
 
 
 def _all(project: Project) -> tuple[Control, ...]:

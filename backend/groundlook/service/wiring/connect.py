@@ -20,6 +20,7 @@ from groundlook.models.weights import file as yolo_weights
 from groundlook.models.weights.fetch import fetch
 from groundlook.service.kinds import kind_of, kinds
 from groundlook.service.plan import read_plan
+from groundlook.service.shelf import usual_kind
 from groundlook.service.wiring.parts import Wired
 from groundlook_adapters.labelstudio.config import parse_config
 from groundlook_adapters.labelstudio.connect import connect
@@ -132,7 +133,7 @@ def _planned(project: Project, choices: Choices) -> tuple[dict[str, Any], list[s
         if plan != settings.get("plan", Plan().body()):
             settings["plan"] = plan
             changes.append(f"plan: models {_listed(plan['models'])}; answers for {_listed(plan['routes'])}")
-    if choices.kind and choices.kind != settings.get("kind", "yolo"):
+    if choices.kind and choices.kind != settings.get("kind", usual_kind(project)):
         kind_of(choices.kind).learns()
         settings["kind"] = choices.kind
         settings.pop("arch", None)
@@ -147,7 +148,7 @@ def _listed(names: Mapping[str, Any]) -> str:
 def _import(
     wired: Wired, project: Project, read: yolo_weights.Weights, kept: Path, arch: str, digest: str
 ) -> ModelCard:
-    names, kind = read.names or (), str(project.settings.get("kind") or "yolo")
+    names, kind = read.names or (), str(project.settings.get("kind") or usual_kind(project))
     card = ModelCard(
         version_of(kind, ["", arch, digest]), kind, arch, names, "", verdict="imported", created=time.time()
     )

@@ -24,7 +24,7 @@ from groundlook.core.types import Annotation, Control, LabelConfig, Project, Tas
 from groundlook.learning.registry import FileRegistry
 from groundlook.loop import LANES, Loop, LoopSettings
 from groundlook.models.thumbnail import Thumbnail
-from groundlook.scoring.detection import score_detection as score_prediction
+from groundlook.scoring.score import score_prediction
 from groundlook.service.app import create_app
 from groundlook.service.brought import SAM, Brought
 from groundlook.service.labelstudio_api import Wire

@@ -1,0 +1,56 @@
+"""Boxes against boxes: what a detector found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groundlook.core.geometry import envelope
+from groundlook.core.types import Prediction, Region
+from groundlook.evaluation.metrics import Detections, Truths, average_precision50
+
+LEAST_PX = 2.0
+"""Truths thinner than this are not counted: they are the cut edge of something on the next tile."""
+
+
+class Boxes:
+    """Shapes of any kind as the upright box around them."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._place = {label: i for i, label in enumerate(labels)}
+        self._found: list[Detections] = []
+        self._truths: list[Truths] = []
+
+    def add(self, prediction: Prediction, truth: Sequence[Region], size: tuple[int, int]) -> None:
+        """One tile."""
+        boxes, names, scores = _arrays(prediction.regions, self._place)
+        self._found.append((boxes, scores, names))
+        wanted, wanted_names, _ = _arrays(truth, self._place)
+        thick = (wanted[:, 2:] - wanted[:, :2]).min(axis=1, initial=np.inf) >= LEAST_PX
+        self._truths.append((wanted[thick], wanted_names[thick]))
+
+    def result(self) -> dict[str, float]:
+        """`map50` (mAP at IoU 0.5, mean over the labels that occur), also as `quality`; `precision` and `recall` at the
+        best F1, `images`, `objects`."""
+        result = average_precision50(self._found, self._truths)
+        objects = float(sum(len(names) for _, names in self._truths))
+        map50 = result["mAP50"] if objects else 0.0
+        return {
+            "quality": map50,
+            "map50": map50,
+            "precision": result["precision"] if objects else 0.0,
+            "recall": result["recall"] if objects else 0.0,
+            "images": float(len(self._truths)),
+            "objects": objects,
+        }
+
+
+def _arrays(
+    regions: Sequence[Region], place: Mapping[str, int]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    kept = [r for r in regions if r.label in place]
+    boxes = np.array([envelope(r.shape) for r in kept], dtype=np.float64).reshape(-1, 4)
+    names = np.array([place[r.label] for r in kept], dtype=np.int64)
+    return boxes, names, np.array([r.score or 0.0 for r in kept], dtype=np.float64)

@@ -1,0 +1,69 @@
+"""Classes of whole tiles against what people chose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groundlook.core.geometry import WholeTile
+from groundlook.core.types import Prediction, Region
+
+_HOLDS = 0.5
+
+
+class Classes:
+    """Where one class holds, the likeliest counts as said; where several may, each of .5 or more. A tile for which
+    nobody chose a class is not counted where one must hold."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._labels = tuple(labels)
+        self._place = {label: i for i, label in enumerate(labels)}
+        self._said: list[NDArray[np.bool_]] = []
+        self._true: list[NDArray[np.bool_]] = []
+
+    def add(self, prediction: Prediction, truth: Sequence[Region], size: tuple[int, int]) -> None:
+        """One tile."""
+        several = prediction.kind == "classification-multiple"
+        true = self._chosen(truth)
+        if not several and not true.any():
+            return
+        self._true.append(true)
+        self._said.append(self._answer(prediction, several))
+
+    def _answer(self, prediction: Prediction, several: bool) -> NDArray[np.bool_]:
+        proba = prediction.proba
+        if proba.shape != (1, len(self._labels)):  # a model of another order of labels says it by its regions
+            return self._chosen(prediction.regions)
+        if several:
+            held: NDArray[np.bool_] = proba[0] >= _HOLDS
+            return held
+        said = np.zeros(len(self._labels), dtype=bool)
+        said[proba[0].argmax()] = True
+        return said
+
+    def _chosen(self, regions: Sequence[Region]) -> NDArray[np.bool_]:
+        chosen = np.zeros(len(self._labels), dtype=bool)
+        for region in regions:
+            if isinstance(region.shape, WholeTile) and region.label in self._place:
+                chosen[self._place[region.label]] = True
+        return chosen
+
+    def result(self) -> dict[str, float]:
+        """`accuracy`: the share of tiles of which exactly what people chose was said; `f1/<label>` of every label that
+        people chose; `macro_f1`, their mean, also as `quality`; `images`, `objects`: the choices."""
+        shape = (-1, len(self._labels))
+        said, true = (np.array(part, dtype=bool).reshape(shape) for part in (self._said, self._true))
+        hits, wanted, found = (said & true).sum(axis=0), true.sum(axis=0), said.sum(axis=0)
+        f1 = 2 * hits / np.maximum(wanted + found, 1)
+        occurs = np.flatnonzero(wanted)
+        macro = float(f1[occurs].mean()) if len(occurs) else 0.0
+        return {
+            "quality": macro,
+            "macro_f1": macro,
+            "accuracy": float((said == true).all(axis=1).mean()) if len(true) else 0.0,
+            **{f"f1/{self._labels[i]}": float(f1[i]) for i in occurs},
+            "images": float(len(true)),
+            "objects": float(true.sum()),
+        }

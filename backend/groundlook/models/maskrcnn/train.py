@@ -1,0 +1,99 @@
+"""Examples → weights of a Mask R-CNN, in a child process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from groundlook.core.errors import TrainingFailed
+from groundlook.core.geo import Tile
+from groundlook.core.ports import Progress
+from groundlook.core.types import Region
+from groundlook.models.raster import covered
+from groundlook.models.training import spool
+from groundlook.models.training.parent import Recipe, epochs, train_in_child
+
+_CHILD = "groundlook.models.maskrcnn.train_child"
+_SEEN_START, _SEEN_SCRATCH = 600, 1200
+_SLIVER, _VISIBLE = 2, 0.25
+RECIPE = Recipe(batch=2, rate=5e-4)
+
+
+class MaskRCNNTrainer:
+    """A Trainer of instances with masks. `arch`: see `network.build`. `epochs`: instead of the recipe's."""
+
+    def __init__(
+        self, arch: str = "maskrcnn-resnet18-fpn", *, epochs: int | None = None, recipe: Recipe | None = None
+    ) -> None:
+        self._arch, self._recipe = arch, recipe or RECIPE
+        if epochs is not None:
+            self._recipe = replace(self._recipe, epochs=epochs)
+
+    @property
+    def arch(self) -> str:
+        """The network's name."""
+        return self._arch
+
+    def train(
+        self,
+        examples: Iterable[tuple[Tile, Sequence[Region]]],
+        labels: Sequence[str],
+        start: Path | None,
+        out: Path,
+        progress: Progress,
+    ) -> Path:
+        """Fit to `examples`, and return `out`/weights.safetensors, whose metadata name the network and the labels.
+
+        `tile.pixels`: uint8 RGB (H, W, 3). Each region with an area is one instance, of the pixels whose centre it
+        covers. `start`: weights of which every tensor that fits is taken, also of a bare ResNet. An error raised by
+        `progress` ends the child at once. Raises TrainingFailed, InvalidWeights where `start` is missing, InvalidInput
+        for pixels that are not uint8.
+        """
+        place = {label: i + 1 for i, label in enumerate(labels)}
+        instances = 0
+
+        def describe(regions: Sequence[Region], width: int, height: int) -> spool.Truth:
+            kept = [r for r in regions if r.label in place]
+            masks = [covered(r.shape, width, height) for r in kept]
+            return {
+                "masks": np.stack(masks) if masks else np.zeros((0, height, width), dtype=bool),
+                "labels": np.array([place[r.label] for r in kept], dtype=np.int64),
+            }
+
+        def cut(truth: spool.Truth, window: tuple[int, int, int, int]) -> spool.Truth:
+            nonlocal instances
+            part = cut_instances(truth, window)
+            instances += len(part["labels"])
+            return part
+
+        def prepare(folder: Path) -> dict[str, Any]:
+            side = spool.write(examples, folder, self._recipe.largest, describe, cut)
+            pictures = len(list(folder.iterdir()))
+            if not instances:
+                wanted = " or ".join(labels) or "(no labels)"
+                raise TrainingFailed(f"none of the {pictures} tiles has a region labelled {wanted}: label some")
+            budget = _SEEN_START if start is not None else _SEEN_SCRATCH
+            chosen = self._recipe.epochs or epochs(pictures, side, budget)
+            message = f"{pictures} pictures, {instances} objects, {chosen} epochs"
+            return {**asdict(self._recipe), "labels": list(labels), "epochs": chosen, "message": message}
+
+        return train_in_child(_CHILD, self._arch, start, out, progress, prepare)
+
+
+def cut_instances(truth: spool.Truth, window: tuple[int, int, int, int]) -> spool.Truth:
+    """The instances in a window: "masks" uint8, packed bits of bool (N, h, w), "labels" (N,), "shape" (N, h, w).
+    Those of which a sliver, or less than a quarter, is in the window are left out."""
+    column, row, width, height = window
+    masks = truth["masks"][:, row : row + height, column : column + width]
+    seen, whole = masks.sum(axis=(1, 2)), truth["masks"].sum(axis=(1, 2))
+    wide = (masks.any(axis=1).sum(axis=1) >= _SLIVER) & (masks.any(axis=2).sum(axis=1) >= _SLIVER)
+    kept = wide & (seen >= _VISIBLE * whole)
+    return {
+        "masks": np.packbits(masks[kept]),
+        "shape": np.array(masks[kept].shape, dtype=np.int64),
+        "labels": truth["labels"][kept],
+    }

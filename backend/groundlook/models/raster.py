@@ -1,0 +1,80 @@
+"""Regions as pixels and back. A pixel is inside a shape when its centre is; pixel (0, 0) has its centre at (.5, .5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groundlook.core.geo import Points
+from groundlook.core.geometry import Shape, has_area
+from groundlook.core.mask import Mask
+from groundlook.core.types import Region
+
+
+def covered(shape: Shape, width: int, height: int) -> NDArray[np.bool_]:
+    """(H, W) of a `width` × `height` tile: True inside. Points and whole tiles cover nothing; what lies outside the
+    tile is cut off, also of a Mask of another size."""
+    if isinstance(shape, Mask):
+        canvas = np.zeros((height, width), dtype=bool)
+        pixels = shape.pixels()[:height, :width]
+        canvas[: pixels.shape[0], : pixels.shape[1]] = pixels
+        return canvas
+    if not has_area(shape):
+        return np.zeros((height, width), dtype=bool)
+    return fill(shape.corners(), width, height)
+
+
+def fill(ring: Points, width: int, height: int) -> NDArray[np.bool_]:
+    """(H, W): the pixels whose centre an even number of the ring's sides does not separate from the outside. `ring`:
+    (N, 2), x then y, not closed. Exact, where OpenCV's fillPoly also paints every pixel that the outline touches."""
+    y = np.arange(height) + 0.5
+    (x0, y0), (x1, y1) = ring.T[:, :, None], np.roll(ring, -1, axis=0).T[:, :, None]
+    sides, rows = np.nonzero((y0 <= y) != (y1 <= y))
+    a, b = y0[sides, 0], y1[sides, 0]
+    x = x0[sides, 0] + (y[rows] - a) / (b - a) * (x1[sides, 0] - x0[sides, 0])
+    first = np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)  # the first pixel whose centre is not left of x
+    turns = np.zeros((height, width + 1), dtype=np.int64)
+    np.add.at(turns, (rows, first), 1)
+    inside: NDArray[np.bool_] = np.cumsum(turns[:, :width], axis=1) % 2 == 1
+    return inside
+
+
+def class_map(regions: Sequence[Region], labels: Sequence[str], width: int, height: int) -> NDArray[np.int16]:
+    """(H, W): 0 where no region is, else 1 + the index of its label; a smaller region lies on top of a larger one.
+    Regions whose label is not in `labels` are left out."""
+    place = {label: i + 1 for i, label in enumerate(labels)}
+    canvas = np.zeros((height, width), dtype=np.int16)
+    parts = [(covered(r.shape, width, height), place[r.label]) for r in regions if r.label in place]
+    for inside, value in sorted(parts, key=lambda part: -int(part[0].sum())):
+        canvas[inside] = value
+    return canvas
+
+
+def masks_of(numbers: NDArray[np.integer]) -> dict[int, Mask]:
+    """(H, W) of numbers → the Mask of each number but 0, all in one pass."""
+    height, width = numbers.shape
+    flat = np.ascontiguousarray(numbers).reshape(-1)
+    edges = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]]).astype(np.int64)
+    values = flat[edges[:-1]]
+    order = np.argsort(values, kind="stable")
+    runs = np.stack([edges[:-1], edges[1:]], axis=1)[order]
+    found, starts = np.unique(values[order], return_index=True)
+    parts = np.split(runs, starts[1:])
+    return {int(n): Mask(width, height, part) for n, part in zip(found, parts, strict=True) if n != 0}
+
+
+def mask_at(pixels: NDArray[np.bool_], column: int, row: int, width: int, height: int) -> Mask:
+    """The Mask of a `width` × `height` tile of which the window from (column, row) on is `pixels`, the rest empty. The
+    window lies in the tile."""
+    padded = np.zeros((pixels.shape[0], pixels.shape[1] + 2), dtype=np.int8)
+    padded[:, 1:-1] = pixels
+    turns = np.diff(padded, axis=1)
+    rows, starts = np.nonzero(turns == 1)
+    _, ends = np.nonzero(turns == -1)
+    base = (rows + row) * width + column
+    first, last = base + starts, base + ends
+    joined = first[1:] == last[:-1]  # a run that goes on in the next row is one run
+    keep_first, keep_last = np.append(True, ~joined)[: len(first)], np.append(~joined, True)[: len(last)]
+    return Mask(width, height, np.stack([first[keep_first], last[keep_last]], axis=1).astype(np.int64))

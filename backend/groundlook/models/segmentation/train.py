@@ -1,0 +1,99 @@
+"""Examples → weights of a U-Net or DeepLabV3+, in a child process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from groundlook.core.errors import TrainingFailed
+from groundlook.core.geo import Tile
+from groundlook.core.ports import Progress
+from groundlook.core.types import Region
+from groundlook.models.raster import class_map
+from groundlook.models.training import spool
+from groundlook.models.training.parent import Recipe, epochs, train_in_child
+
+_CHILD = "groundlook.models.segmentation.train_child"
+_SEEN_START, _SEEN_SCRATCH = 600, 1200
+# Small batches: a small set gives few steps otherwise.
+RECIPE = Recipe(batch=4)
+
+
+class SegmentationTrainer:
+    """A Trainer of pixels. `arch`: see `network.build`. `epochs`: instead of the recipe's."""
+
+    def __init__(self, arch: str = "unet-resnet18", *, epochs: int | None = None, recipe: Recipe | None = None) -> None:
+        self._arch, self._recipe = arch, recipe or RECIPE
+        if epochs is not None:
+            self._recipe = replace(self._recipe, epochs=epochs)
+
+    @property
+    def arch(self) -> str:
+        """The network's name."""
+        return self._arch
+
+    def train(
+        self,
+        examples: Iterable[tuple[Tile, Sequence[Region]]],
+        labels: Sequence[str],
+        start: Path | None,
+        out: Path,
+        progress: Progress,
+    ) -> Path:
+        """Fit to `examples`, and return `out`/weights.safetensors, whose metadata name the network and the labels.
+
+        `tile.pixels`: uint8 RGB (H, W, 3). Regions of any shape count as the pixels whose centre they cover, a smaller
+        one on top of a larger one; whatever no region covers is background. `start`: weights of which every tensor
+        that fits is taken, also of a bare encoder. An error raised by `progress` ends the child at once. Raises
+        TrainingFailed, InvalidWeights where `start` is missing, InvalidInput for pixels that are not uint8.
+        """
+
+        def prepare(folder: Path) -> dict[str, Any]:
+            counts = np.zeros(len(labels) + 1, dtype=np.int64)
+
+            def describe(regions: Sequence[Region], width: int, height: int) -> spool.Truth:
+                truth = class_map(regions, labels, width, height)
+                counts[:] += np.bincount(truth.ravel(), minlength=len(counts))
+                return {"truth": truth}
+
+            side = spool.write(examples, folder, self._recipe.largest, describe, _cut)
+            pictures = len(list(folder.iterdir()))
+            if not counts[1:].any():
+                wanted = " or ".join(labels) or "(no labels)"
+                raise TrainingFailed(f"none of the {pictures} tiles has a region labelled {wanted}: label some")
+            return self._spec(labels, pictures, side, counts, start is not None)
+
+        return train_in_child(_CHILD, self._arch, start, out, progress, prepare)
+
+    def _spec(
+        self, labels: Sequence[str], pictures: int, side: int, counts: np.ndarray[Any, Any], started: bool
+    ) -> dict[str, Any]:
+        budget = _SEEN_START if started else _SEEN_SCRATCH
+        chosen = self._recipe.epochs or epochs(pictures, side, budget)
+        share = counts[1:].sum() / counts.sum()
+        return {
+            **asdict(self._recipe),
+            "labels": list(labels),
+            "epochs": chosen,
+            "side": side,
+            "class_weights": class_weights(counts).tolist(),
+            "message": f"{pictures} pictures, {share:.1%} of their pixels labelled, {chosen} epochs",
+        }
+
+
+def class_weights(counts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """What a pixel of each class counts in the loss: 1/√share, so that a class a hundred times rarer counts ten times
+    as much, 0.2…5 times the mean pixel; a class that does not occur counts 1."""
+    share = counts / max(counts.sum(), 1)
+    weights = np.where(counts > 0, 1 / np.sqrt(np.maximum(share, 1e-9)), 0.0)
+    weights = weights / max((weights * share).sum(), 1e-9)
+    return np.where(counts > 0, np.clip(weights, 0.2, 5.0), 1.0)
+
+
+def _cut(truth: spool.Truth, window: tuple[int, int, int, int]) -> spool.Truth:
+    column, row, width, height = window
+    return {"truth": truth["truth"][row : row + height, column : column + width]}
