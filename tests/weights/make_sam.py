@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import find_objects
 
 from groundlook.core.mask import Mask
 from groundlook.core.prompts import Picture
@@ -39,15 +40,18 @@ TRAINING, CALIBRATION = 100, 5000  # seeds, far from those of the tests
 PICTURES, PROMPTS, LEAST = 4, 4, 120
 GAIN = 2.5
 TWICE = 0.4  # how often an answer is corrected once
+ALONE = 8  # pictures in a step of the encoder alone
+WAVES = 24
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """`pixels`: float32 (B, 3, S, S), as the encoder takes them. `masks`: bool (B·K, S, S), K objects of each picture.
-    `points`, `labels`: (B·K, 2, 2) and (B·K, 2), the first prompts."""
+    `points`, `labels`: (B·K, 2, 2) and (B·K, 2), the first prompts. `objects`: int32 (B, S, S), see Labelled."""
 
     pixels: torch.Tensor
+    objects: NDArray[np.int32]
     masks: NDArray[np.bool_]
     points: NDArray[np.float32]
     labels: NDArray[np.float32]
@@ -65,9 +69,9 @@ def sample(source: list[Labelled], rng: np.random.Generator) -> Labelled:
     return crop(source[int(rng.integers(len(source)))], side, ARCH.size, rng)
 
 
-def batch(source: list[Labelled], rng: np.random.Generator) -> Batch:
-    pixels, masks = [], []
-    while len(pixels) < PICTURES:
+def batch(source: list[Labelled], rng: np.random.Generator, pictures: int = PICTURES) -> Batch:
+    pixels, objects, masks = [], [], []
+    while len(pixels) < pictures:
         picture = sample(source, rng)
         found = picture.masks(LEAST)
         if not found:
@@ -76,8 +80,9 @@ def batch(source: list[Labelled], rng: np.random.Generator) -> Batch:
         masks += [found[i] for i in chosen]
         shade = picture.pixels * rng.uniform(0.8, 1.2, 3) + rng.uniform(-15, 15)
         pixels.append(np.clip(shade, 0, 255))
+        objects.append(picture.objects)
     points, labels = zip(*(first(mask, rng) for mask in masks), strict=True)
-    return Batch(normal(np.stack(pixels)), np.stack(masks), np.stack(points), np.stack(labels))
+    return Batch(normal(np.stack(pixels)), np.stack(objects), np.stack(masks), np.stack(points), np.stack(labels))
 
 
 def normal(pixels: NDArray[np.generic]) -> torch.Tensor:
@@ -141,34 +146,101 @@ def look_where_asked(sam: torch.nn.Module) -> None:
             attention.k_proj.weight.copy_(attention.q_proj.weight)
 
 
-def learn(sam: torch.nn.Module, source: list[Labelled], steps: int, rng: np.random.Generator) -> None:
-    decoder = Decoder(sam)
-    fast = torch.optim.AdamW(sam.parameters(), lr=1.5e-3, weight_decay=1e-4)
-    plan = torch.optim.lr_scheduler.OneCycleLR(fast, 1.5e-3, total_steps=steps, pct_start=0.1)
+class Lessons(torch.nn.Module):
+    """What the encoder learns besides, thrown away afterwards: of each cell, how much of each sixteenth is something,
+    where the middle of that thing is (as SAM encodes places), and how far its four sides are. Masks alone teach it in
+    hours what this does in minutes."""
+
+    def __init__(self, sam: torch.nn.Module) -> None:
+        super().__init__()
+        self.head = torch.nn.Conv2d(ARCH.channels, 16 + 2 * WAVES + 4, 1)
+        self.waves = 2 * torch.pi * sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix[:, :WAVES]
+
+    def forward(self, embedding: torch.Tensor, objects: NDArray[np.int32]) -> torch.Tensor:
+        step = ARCH.size // ARCH.cells
+        said = self.head(embedding).float()
+        thing = torch.from_numpy(objects > 0).float().unsqueeze(1)
+        parts = torch.nn.functional.avg_pool2d(thing, ARCH.size // ARCH.low)
+        parts = torch.nn.functional.pixel_unshuffle(parts, 4)
+        here = torch.from_numpy(objects[:, step // 2 :: step, step // 2 :: step] > 0).unsqueeze(1)
+        middle, sides = (torch.from_numpy(v) for v in _boxes(objects, step))
+        along = (2 * middle / ARCH.size - 1).permute(0, 2, 3, 1) @ self.waves
+        place = torch.cat([along.sin(), along.cos()], -1).permute(0, 3, 1, 2)
+        which = torch.nn.functional.binary_cross_entropy_with_logits(said[:, :16], parts)
+        where = ((said[:, 16 : 16 + 2 * WAVES] - place).square() * here).sum() / (here.sum() * 2 * WAVES + 1)
+        far = ((said[:, -4:] - sides / 32).abs() * here).sum() / (here.sum() * 4 + 1)
+        loss: torch.Tensor = 2 * which + where + far
+        return loss
+
+
+def _boxes(objects: NDArray[np.int32], step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Of the thing in each cell: (B, 2, h, w) its middle, x then y, and (B, 4, h, w) how far its sides are, px."""
+    middles, sides = [], []
+    for picture in objects:
+        boxes = np.zeros((int(picture.max()) + 1, 4), np.float32)
+        for i, found in enumerate(find_objects(picture), 1):
+            if found is not None:
+                boxes[i] = found[1].start, found[0].start, found[1].stop, found[0].stop
+        cells = boxes[picture[step // 2 :: step, step // 2 :: step]].transpose(2, 0, 1)
+        y, x = np.mgrid[: cells.shape[1], : cells.shape[2]].astype(np.float32) * step + step / 2
+        middles.append((cells[:2] + cells[2:]) / 2)
+        sides.append(np.stack([x - cells[0], y - cells[1], cells[2] - x, cells[3] - y]))
+    return np.stack(middles), np.stack(sides)
+
+
+def learn(sam: torch.nn.Module, source: list[Labelled], alone: int, steps: int, rng: np.random.Generator) -> None:
+    """`alone` steps of the encoder with its lessons, then `steps` of everything."""
+    decoder, lessons = Decoder(sam), Lessons(sam)
     sam.train()
-    started, seen = time.time(), []
-    for step in range(steps):
-        loss, iou = _step(sam, decoder, batch(source, rng), rng)
-        fast.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(sam.parameters(), 1.0)
-        fast.step()
-        plan.step()
-        seen.append(iou)
-        if step % 50 == 49:
-            print(f"{step + 1}/{steps} IoU {np.mean(seen[-50:]):.3f}, {time.time() - started:.0f} s", flush=True)
+    first_part = [*sam.image_encoder.parameters(), *lessons.parameters()]
+    for _, fast in _steps(first_part, 3e-3, alone, "the encoder alone"):
+        given = batch(source, rng, ALONE)
+        with torch.autocast("cpu", torch.bfloat16):
+            embedding = sam.image_encoder(given.pixels)
+        fast(lessons(embedding.float(), given.objects), 0.0)
+    for _, fast in _steps([*sam.parameters(), *lessons.parameters()], 1.5e-3, steps, "all of it"):
+        fast(*_lesson(sam, decoder, lessons, batch(source, rng), rng))
     sam.eval()
 
 
-def _step(sam: torch.nn.Module, decoder: Decoder, given: Batch, rng: np.random.Generator) -> tuple[torch.Tensor, float]:
+def _steps(
+    parameters: list[torch.nn.Parameter], rate: float, steps: int, name: str
+) -> Iterator[tuple[int, Callable[[torch.Tensor, float], None]]]:
+    """Each step with what takes its loss and IoU."""
+    mover = torch.optim.AdamW(parameters, lr=rate, weight_decay=1e-4)
+    plan = torch.optim.lr_scheduler.OneCycleLR(mover, rate, total_steps=steps, pct_start=0.1)
+    started, seen = time.time(), []
+
+    def fast(loss: torch.Tensor, iou: float) -> None:
+        mover.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        mover.step()
+        plan.step()
+        seen.append((float(loss.detach()), iou))
+
+    for step in range(steps):
+        yield step, fast
+        if step % 50 == 49:
+            loss, iou = np.mean(seen[-50:], axis=0)
+            print(
+                f"{name}: {step + 1}/{steps} loss {loss:.3f} IoU {iou:.3f}, {time.time() - started:.0f} s", flush=True
+            )
+
+
+def _lesson(
+    sam: torch.nn.Module, decoder: Decoder, lessons: Lessons, given: Batch, rng: np.random.Generator
+) -> tuple[torch.Tensor, float]:
     with torch.autocast("cpu", torch.bfloat16):
-        embedding = sam.image_encoder(given.pixels).repeat_interleave(PROMPTS, 0)
+        embedding = sam.image_encoder(given.pixels)
+    total = 0.5 * lessons(embedding.float(), given.objects)
+    embedding = embedding.repeat_interleave(PROMPTS, 0)
     exact = torch.from_numpy(given.masks).float().unsqueeze(1)
     wanted = torch.nn.functional.avg_pool2d(exact, ARCH.size // ARCH.low)
     count = len(given.masks)
     points, labels = given.points, given.labels
     mask, has = torch.zeros(count, 1, ARCH.low, ARCH.low), torch.zeros(count, 1, 1, 1)
-    total, shown = torch.zeros(()), 0.0
+    shown = 0.0
     for again in range(1 + int(rng.random() < TWICE)):
         with torch.autocast("cpu", torch.bfloat16):
             logits, quality = decoder(embedding, torch.from_numpy(points), torch.from_numpy(labels), mask, has)
@@ -214,6 +286,7 @@ def people(seen: Sequence[Labelled]) -> list[tuple[Picture, list[Mask]]]:
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("--alone", type=int, default=250)
     ask.add_argument("--steps", type=int, default=600)
     ask.add_argument("--seed", type=int, default=4)
     ask.add_argument("--out", type=Path, default=TINY)
@@ -223,7 +296,7 @@ def main() -> None:
     torch.manual_seed(chosen.seed)
     sam = ARCH.build()
     look_where_asked(sam)
-    learn(sam, scenes(TRAINING, 12), chosen.steps, np.random.default_rng(chosen.seed))
+    learn(sam, scenes(TRAINING, 12), chosen.alone, chosen.steps, np.random.default_rng(chosen.seed))
     write(sam, chosen.out)
     judge(chosen.out)
 

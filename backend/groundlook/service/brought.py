@@ -78,7 +78,8 @@ class Brought:
     def model(self, plan: Plan, name: str, refine: str, labels: tuple[str, ...], least: float) -> Model:
         """The model that a route names, its boxes refined where it says so. Raises InvalidWeights, InvalidConfig."""
         spec = plan.models[name]
-        loader = kind_of(spec.kind).load()
+        kind = kind_of(spec.kind)
+        loader = kind.load()
         if hasattr(loader, "segmenter"):
             found: Model = loader.proposer(self.segmenter(spec), labels, spec)
         else:
@@ -86,7 +87,9 @@ class Brought:
             digest = file_sha256(weights)
             version = version_of(spec.kind, ["", spec.arch, digest])
             card = ModelCard(version, spec.kind, spec.arch, spec.classes, digest, verdict="imported")
-            found = loader.load(card, weights, labels, dict(spec.label_map) or None, confidence=least)
+            fast = {"runtime": self._runtime or "fast", "folder": self._folder} if kind.fast else {}
+            found = loader.load(card, weights, labels, dict(spec.label_map) or None, confidence=least, **fast)
+            log.info("model %r: %s", name, found.stated() if hasattr(found, "stated") else found)
         return self.refined(found, plan.models[refine]) if refine else found
 
     def refined(self, model: Model, spec: ModelSpec) -> Model:

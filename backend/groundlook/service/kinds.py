@@ -16,12 +16,14 @@ GROUP = "groundlook.models"
 class Kind:
     """`model`: "module:Class" with `load(card, weights, labels, mapping, *, confidence) -> Model`; `trainer`: a Trainer
     made of (arch, epochs=…), "" for a kind that does not learn here. `arch`: of trainings that name none; `several`:
-    the same for tiles of which several classes may hold."""
+    the same for tiles of which several classes may hold. `fast`: its `load` takes `runtime` and `folder` too, and runs
+    in the fastest runtime that computes the same."""
 
     model: str
     trainer: str = ""
     arch: str = ""
     several: str = ""
+    fast: bool = False
 
     def load(self) -> Any:
         """The model's class, imported now."""
@@ -38,7 +40,7 @@ _MODELS = "groundlook.models"
 _PIXELS = f"{_MODELS}.segmentation.predict:SegmentationModel"
 KINDS: dict[str, Kind] = {
     "sam": Kind(f"{_MODELS}.sam.kind:Sam"),
-    "yolo": Kind(f"{_MODELS}.yolo.predict:YoloModel", f"{_MODELS}.yolo.train:YoloTrainer", "yolov5n.yaml"),
+    "yolo": Kind(f"{_MODELS}.yolo.predict:YoloModel", f"{_MODELS}.yolo.train:YoloTrainer", "yolov5n.yaml", fast=True),
     "unet": Kind(_PIXELS, f"{_MODELS}.segmentation.train:SegmentationTrainer", "unet-resnet18"),
     "deeplabv3+": Kind(_PIXELS, f"{_MODELS}.segmentation.train:SegmentationTrainer", "deeplabv3plus-resnet18"),
     "maskrcnn": Kind(
