@@ -48,13 +48,13 @@ RANDOM_ERROR = 0.5
 def run(quick: bool) -> Iterator[Result]:
     """The cases, one after the other."""
     yield _merging(5 if quick else 21)
-    yield from _seams(2 if quick else 5)
+    yield from _seams(1 if quick else 5)
     with tempfile.TemporaryDirectory(prefix="groundlook-bench-") as name:
         folder = Path(name)
         weights = random_weights(folder / "yolo11n.pt")
         model = loaded(weights, folder)
         scene = big_scene(folder / "scene.tif", 2048 if quick else 8192)
-        yield from _sliced(folder, scene, weights, model, 3 if quick else 1)
+        yield from _sliced(folder, scene, weights, model, 1 if quick else 2)
         yield _memory(folder, scene, weights)
         if TRAINED.is_file():
             yield _accuracy(folder, 12 if quick else 48)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -77,31 +78,47 @@ def predict_scene(
     """The things of one scene, as soon as no later window can show them any more.
 
     `tiles`: the windows, row by row; None for one without data. The next ones are read, in a thread of their own, while
-    the model looks at `batch` of them. What can't be read is counted; the rest goes on. `total`: how many windows there
-    are, for progress. Memory does not grow with the scene. Raises what the model raises.
+    the model looks at `batch` of them in another, and the caller deals with what was found before. What can't be read
+    is counted; the rest goes on. `total`: how many windows there are, for progress. Memory does not grow with the
+    scene. Raises what the model raises.
     """
     row: int | None = None
-    for group in _ahead(tiles, read, batch, memory, tally):
-        for tile, prediction in _looked(model, group, tally, memory):
-            if row is not None and tile.window[1] != row:
-                yield from seams.finished(tile.window[1])
-            row = tile.window[1]
-            tally.regions += len(prediction.regions)
-            tally.kinds.add(prediction.kind)
-            seams.add(tile, prediction)
-        progress(min(1.0, tally.windows / max(total, tally.windows, 1)), f"{tally.windows:,} of {total:,} windows")
+    with closing(_ahead(tiles, read, batch, memory, tally)) as groups, closing(_looked(model, groups)) as looked:
+        for group, said in looked:
+            for tile, prediction in _in_order(group, said, tally, memory):
+                if row is not None and tile.window[1] != row:
+                    yield from seams.finished(tile.window[1])
+                row = tile.window[1]
+                tally.regions += len(prediction.regions)
+                tally.kinds.add(prediction.kind)
+                seams.add(tile, prediction)
+            progress(min(1.0, tally.windows / max(total, tally.windows, 1)), f"{tally.windows:,} of {total:,} windows")
     yield from seams.finished(None)
 
 
 _Step = tuple[TileRef, Tile | Prediction]
 
 
-def _looked(
-    model: Model, group: list[_Step], tally: SceneTally, memory: Memory | None
+def _looked(model: Model, groups: Iterable[list[_Step]]) -> Generator[tuple[list[_Step], list[Prediction]]]:
+    """Batches with what the model says of those of their windows that it has to look at: at the next batch while the
+    caller deals with one."""
+    with ThreadPoolExecutor(1, "model") as looking:
+        before: tuple[list[_Step], Future[list[Prediction]]] | None = None
+        for group in groups:
+            fresh = [thing for _, thing in group if isinstance(thing, Tile)]
+            now = group, looking.submit(lambda seen: model.predict(seen) if seen else [], fresh)
+            if before is not None:
+                yield before[0], before[1].result()
+            before = now
+        if before is not None:
+            yield before[0], before[1].result()
+
+
+def _in_order(
+    group: list[_Step], said: list[Prediction], tally: SceneTally, memory: Memory | None
 ) -> Iterator[tuple[TileRef, Prediction]]:
-    """The predictions of a batch, in order."""
-    fresh = [thing for _, thing in group if isinstance(thing, Tile)]
-    found = iter(model.predict(fresh) if fresh else ())
+    """The predictions of a batch."""
+    found = iter(said)
     for tile, thing in group:
         if isinstance(thing, Prediction):
             tally.remembered += 1
@@ -116,7 +133,7 @@ def _looked(
 
 def _ahead(
     tiles: Iterable[TileRef | None], read: Read, batch: int, memory: Memory | None, tally: SceneTally
-) -> Iterator[list[_Step]]:
+) -> Generator[list[_Step]]:
     """Batches of windows that were read, `AHEAD` of them in advance. One thread asks for windows and reads them, so
     that looking for data in them takes no time of the model's either."""
     source, over = iter(tiles), object()

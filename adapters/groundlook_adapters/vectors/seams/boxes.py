@@ -34,11 +34,21 @@ def greedy_groups(
     b = np.asarray(boxes, dtype=np.float32).astype(np.float64).reshape(-1, 4)
     s = np.ascontiguousarray(scores, dtype=np.float32).reshape(-1)
     names = np.zeros(len(b), np.int64) if labels is None else np.ascontiguousarray(labels, np.int64).reshape(-1)
-    _check(b, s, names, threshold, metric)
+    if not len(b) == len(s) == len(names):
+        raise InvalidInput(f"{len(b)} boxes, {len(s)} scores, {len(names)} labels: one of each per box")
+    if not 0 < threshold <= 1:
+        raise InvalidInput(f"threshold {threshold}: an overlap above 0 and up to 1")
+    if metric not in ("IOS", "IOU"):
+        raise InvalidInput(f"metric {metric!r}: use IOS or IOU")
     if len(b) == 0:
         return np.zeros(0, np.int64)
     from groundlook_adapters.vectors.seams import boxes_kernels as kernels
 
+    wrong = kernels.unusable(b, s)
+    if wrong >= 0:
+        raise InvalidInput(
+            f"box {wrong} is {b[wrong].tolist()} with score {float(s[wrong])}: x0 ≤ x1, y0 ≤ y1, all finite numbers"
+        )
     order, tied = kernels.by_score(s, b)
     if tied > 64:
         order = np.lexsort((b[:, 3], b[:, 2], b[:, 1], b[:, 0], -s))
@@ -46,20 +56,3 @@ def greedy_groups(
     groups = np.empty(len(b), np.int64)
     groups[order] = order[keeper]
     return groups
-
-
-def _check(
-    boxes: NDArray[np.float64], scores: NDArray[np.float32], labels: NDArray[np.int64], threshold: float, metric: str
-) -> None:
-    if not len(boxes) == len(scores) == len(labels):
-        raise InvalidInput(f"{len(boxes)} boxes, {len(scores)} scores, {len(labels)} labels: one of each per box")
-    wrong = ~np.isfinite(boxes).all(axis=1) | ~np.isfinite(scores) | (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise InvalidInput(
-            f"box {row} is {boxes[row].tolist()} with score {float(scores[row])}: x0 ≤ x1, y0 ≤ y1, all finite numbers"
-        )
-    if not 0 < threshold <= 1:
-        raise InvalidInput(f"threshold {threshold}: an overlap above 0 and up to 1")
-    if metric not in ("IOS", "IOU"):
-        raise InvalidInput(f"metric {metric!r}: use IOS or IOU")

@@ -81,6 +81,16 @@ def _before(boxes: Floats, a: int, b: int) -> bool:
 
 
 @_compiled
+def unusable(boxes: Floats, scores: NDArray[np.float32]) -> int:
+    """The first row that is no box or has no score; −1 where there is none."""
+    for i in range(len(boxes)):
+        x0, y0, x1, y1 = boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]
+        if not (x0 <= x1 and y0 <= y1 and np.isfinite(x0 + y0 + x1 + y1) and np.isfinite(scores[i])):
+            return i
+    return -1
+
+
+@_compiled
 def grid(boxes: Floats) -> tuple[Floats, Ints, Ints, Ints]:
     """Cells: (left, top, side); (columns, rows); where each cell's list begins (cells + 1,); the lists. Cells are as
     large as the mean box, and larger where the lists would be longer than eight times the boxes."""
