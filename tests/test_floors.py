@@ -22,6 +22,7 @@ VENDORS = {
     "onnx": ("backend/groundlook/models/runtime/",),
     "segmentation_models_pytorch": ("backend/groundlook/models/segmentation/",),
     "torchvision": ("backend/groundlook/models/",),
+    "sklearn": ("backend/groundlook/models/",),
     "redis": ("adapters/groundlook_adapters/store/", "adapters/groundlook_adapters/jobs/"),
     "ultralytics": ("backend/groundlook/models/yolo/",),
     "label_studio_sdk": ("adapters/groundlook_adapters/labelstudio/",),

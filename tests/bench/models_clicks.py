@@ -53,9 +53,9 @@ def run(quick: bool) -> Iterator[Result]:
 def full_size(folder: Path, pixels: NDArray[np.uint8], arch: str = ARCH, seed: int = 4) -> Path:
     """A network of its full size with seeded random weights, as safetensors, half precision.
 
-    What random weights draw is noise, which costs more to pack and send than any object. So the last layers are made
-    to draw no detail within a cell of the embedding, and their biases are moved until a click on `pixels` gives masks of
-    `COVER` of the picture: a few thousand runs, several times as many as a building has.
+    What random weights draw is noise, a megabyte of it, and no object. So the last layers are made to draw no detail
+    within a cell of the embedding, and their biases are moved until a click on `pixels` gives masks that cover `COVER`
+    of the picture: a thousand runs and more, where a building has some hundreds.
     """
     import torch
 

@@ -202,10 +202,10 @@ MODELS: dict[str, Callable[[Any], Made]] = {
     "unet": _pixels("unet-resnet18"),
     "deeplabv3+": _pixels("deeplabv3plus-resnet18"),
     "maskrcnn": _maskrcnn("maskrcnn-resnet18-fpn"),
-    "yolo-seg": _yolo("yolo11n-seg.yaml"),
-    "yolo": _yolo("yolo11n.yaml"),
+    "yolo-seg": _yolo("yolo11t-seg.yaml"),
+    "yolo": _yolo("yolo11t.yaml"),
     "yolo-coco": _yolo("yolov5n.yaml", coco=True),
-    "yolo-obb": _yolo("yolo11n-obb.yaml"),
+    "yolo-obb": _yolo("yolo11t-obb.yaml"),
 }
 DEFAULTS = {
     "oam": ("unet", "deeplabv3+", "maskrcnn", "yolo-seg", "yolo-coco", "yolo-obb"),

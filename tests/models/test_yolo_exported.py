@@ -146,7 +146,11 @@ def test_an_export_answers_as_its_network_does(arch: str, more: dict[str, Any], 
     (ours,), (theirs,) = built.predict([tile]), exported.predict([tile])
     assert theirs.kind == ours.kind
     if ours.kind == "classification":
-        assert isinstance(theirs.regions[0].shape, WholeTile)  # (seen at 128 px, not 224: another answer)
+        # (the export sees 128 px, ours 224: predictions differ, what both say of the same pixels does not)
+        same_size = [model._network.classes(tile.pixels) for model in (built, exported)]
+        np.testing.assert_allclose(*same_size, atol=1e-3)
+        assert theirs.proba.sum() == pytest.approx(1, abs=1e-5)
+        assert all(isinstance(r.shape, WholeTile) for r in theirs.regions)
         return
     assert theirs.spread is None
     assert theirs.peak == pytest.approx(ours.peak, abs=1e-2)

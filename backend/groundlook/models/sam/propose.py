@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,35 @@ from groundlook.core.ports import Progress
 from groundlook.core.prompts import Cut, Picture
 from groundlook.core.tiling import grid
 from groundlook.models.sam.asked import PAD, POSITIVE
-from groundlook.models.sam.frame import Frame
+from groundlook.models.sam.frame import Frame, Logits
 from groundlook.models.sam.pictures import part_of
 from groundlook.models.sam.pieces import Piece, distinct, joined
 from groundlook.models.sam.quality import Decoded
 
-if TYPE_CHECKING:
-    from groundlook.models.sam.segment import SamSegmenter
-
 _CLOSE = 1.5
 """A picture more than this many times as long as what the encoder sees is looked at in windows, too."""
 _AT_ONCE = 4  # points in one call of the decoder: more is slower on a CPU
+
+
+class Looks(Protocol):
+    """What is needed of a SamSegmenter; see there."""
+
+    @property
+    def sees(self) -> int: ...
+
+    def frame(self, picture: Picture) -> Frame: ...
+
+    def embedding(self, picture: Picture, bulk: bool = False) -> NDArray[np.float32]: ...
+
+    def decode(
+        self,
+        embedding: NDArray[np.float32],
+        points: NDArray[np.float32],
+        labels: NDArray[np.float32],
+        mask: Logits | None = None,
+    ) -> tuple[Logits, NDArray[np.float32]]: ...
+
+    def cut(self, decoded: Decoded, frame: Frame) -> Cut: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +93,7 @@ class View:
     share: float = 1.0
 
 
-def propose(segmenter: SamSegmenter, picture: Picture, chosen: Grid, progress: Progress) -> list[Cut]:
+def propose(segmenter: Looks, picture: Picture, chosen: Grid, progress: Progress) -> list[Cut]:
     """Without duplicates, best first. What `progress` raises ends it."""
     views = views_of(picture, segmenter.sees)
     return propose_views(segmenter, views, picture.size, chosen, progress)
@@ -102,7 +120,7 @@ def views_of(picture: Picture, sees: int) -> list[View]:
 
 
 def propose_views(
-    segmenter: SamSegmenter, views: list[View], size: tuple[int, int], chosen: Grid, progress: Progress
+    segmenter: Looks, views: list[View], size: tuple[int, int], chosen: Grid, progress: Progress
 ) -> list[Cut]:
     """The same over any views of a picture or scene of `size` (width, height) px: masks are the scene's.
 
@@ -121,7 +139,7 @@ def propose_views(
     return [Cut(piece.mask(*size), piece.score, piece.terms) for piece in kept]
 
 
-def _seen(segmenter: SamSegmenter, view: View, size: tuple[int, int], chosen: Grid, progress: Progress) -> list[Piece]:
+def _seen(segmenter: Looks, view: View, size: tuple[int, int], chosen: Grid, progress: Progress) -> list[Piece]:
     """What one view shows, in the scene's pixels, without duplicates."""
     progress(0.0, "encoding")
     frame = segmenter.frame(view.picture)
@@ -141,7 +159,7 @@ def _few(places: NDArray[np.float32]) -> Iterator[tuple[float, NDArray[np.float3
 
 
 def _answers(
-    segmenter: SamSegmenter, embedding: NDArray[np.float32], points: NDArray[np.float32], frame: Frame, chosen: Grid
+    segmenter: Looks, embedding: NDArray[np.float32], points: NDArray[np.float32], frame: Frame, chosen: Grid
 ) -> Iterator[Cut]:
     """The three masks of each point that are good enough."""
     asked = np.stack([points, np.zeros_like(points)], 1)
