@@ -31,7 +31,7 @@ from clicks_house import TINY, ClicksHouse, Item, clicks_house, paint, regions
 
 SIDE, REGIONS, USERS = 1024, 500, 8
 ARCH = "vit_b"
-COVER = 0.03
+COVER, MOST = 0.03, 0.7
 PEER = "SamPredictor, eager PyTorch"
 _NO_PROMPTS = b'"context": {"result": []}'
 Call = tuple[int, list[Item]]
@@ -108,6 +108,8 @@ def _speed(home: Path, arch: str, images: int, clicks: int, environ: Mapping[str
         before = house.encodes(client)
         warm = in_turns(asker.click(images), lambda i: predictor.again(*asker.spot()), clicks, warm=10)
         crowded = in_turns(asker.click(images, _crowd(painted.objects[0])), asker.click(images), clicks, warm=10)
+        if np.mean(asker.drawn) < MOST:
+            raise RuntimeError(f"{np.mean(asker.drawn):.0%} of the clicks drew something: too few to time answers by")
         yield from _clicks(f"warm click, {arch}, {SIDE}²", warm, f"{PEER}, image set before")
         yield from _clicks(f"warm click, {arch}, {REGIONS} regions on the task", crowded, "nothing on the task")
         yield from _against_uncached(arch, warm, cold)
@@ -172,6 +174,8 @@ class Asker:
     house: ClicksHouse
     client: httpx.Client
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
+    drawn: list[bool] = field(default_factory=list)
+    """Whether each answer has a region: not every click of a network without training has."""
 
     def spot(self) -> tuple[float, float]:
         """Somewhere on a tile, px."""
@@ -205,8 +209,9 @@ class Asker:
 
     def _post(self, body: bytes) -> None:
         reply = self.client.post("/predict", content=body, headers={"Content-Type": "application/json"})
-        if reply.status_code != 200 or b'"type":"' not in reply.content:
+        if reply.status_code != 200:
             raise RuntimeError(f"HTTP {reply.status_code}: {reply.text[:300]}")
+        self.drawn.append(b'"type":"' in reply.content)
 
 
 def _crowd(objects: NDArray[np.int32]) -> dict[str, Any]:

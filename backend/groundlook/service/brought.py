@@ -32,16 +32,24 @@ class Brought:
     """Loads what plans and settings name, each once. Implements `core.ports.Segmenters`.
 
     `sam`: the service's own segmenter, None for none. `folder`: where downloads and exports for this machine are kept.
+    `patience`: seconds that one waits for a model that is made ready.
     """
 
-    def __init__(self, sam: ModelSpec | None, encodings: Encodings, folder: Path, runtime: str = "") -> None:
-        self.sam = sam
+    def __init__(
+        self,
+        sam: ModelSpec | None,
+        encodings: Encodings,
+        folder: Path,
+        runtime: str = "",
+        patience: float = PATIENCE,
+    ) -> None:
+        self.sam, self._patience = sam, patience
         self._encodings, self._folder, self._runtime = encodings, folder, runtime or None
         self._segmenters: dict[str, _Loading[Segmenter]] = {}
         self._lock = threading.Lock()
 
     def interactive(self, project: Project) -> Segmenter | None:
-        """See `core.ports.Segmenters`. Raises Busy where it takes longer than `PATIENCE` to make it ready."""
+        """See `core.ports.Segmenters`. Raises Busy where it is not ready in time."""
         plan = plan_of(project)
         spec = plan.models[plan.interactive] if plan.interactive else self.sam
         return None if spec is None else self.segmenter(spec)
@@ -53,7 +61,7 @@ class Brought:
 
     def segmenter(self, spec: ModelSpec) -> Segmenter:
         """The segmenter of `spec`. Raises InvalidConfig where its kind takes no prompts, InvalidWeights, Busy."""
-        return self._loading(spec).result(PATIENCE)
+        return self._loading(spec).result(self._patience)
 
     def _loading(self, spec: ModelSpec) -> _Loading[Segmenter]:
         with self._lock:
@@ -77,20 +85,31 @@ class Brought:
 
     def model(self, plan: Plan, name: str, refine: str, labels: tuple[str, ...], least: float) -> Model:
         """The model that a route names, its boxes refined where it says so. Raises InvalidWeights, InvalidConfig."""
-        spec = plan.models[name]
+        found = self.made(plan.models[name], labels, least)
+        return self.refined(found, plan.models[refine]) if refine else found
+
+    def made(self, spec: ModelSpec, labels: tuple[str, ...] | None, least: float) -> Model:
+        """The model of `spec` for `labels`, None for its own; regions have a score of `least` or more. A kind that
+        answers prompts proposes what looks like one object. Raises InvalidWeights, InvalidConfig."""
         kind = kind_of(spec.kind)
         loader = kind.load()
         if hasattr(loader, "segmenter"):
-            found: Model = loader.proposer(self.segmenter(spec), labels, spec)
-        else:
-            weights = self.locate(spec)
-            digest = file_sha256(weights)
-            version = version_of(spec.kind, ["", spec.arch, digest])
-            card = ModelCard(version, spec.kind, spec.arch, spec.classes, digest, verdict="imported")
-            fast = {"runtime": self._runtime or "fast", "folder": self._folder} if kind.fast else {}
-            found = loader.load(card, weights, labels, dict(spec.label_map) or None, confidence=least, **fast)
-            log.info("model %r: %s", name, found.stated() if hasattr(found, "stated") else found)
-        return self.refined(found, plan.models[refine]) if refine else found
+            proposer: Model = loader.proposer(self.segmenter(spec), labels or spec.classes, spec)
+            return proposer
+        weights = self.locate(spec)
+        digest = file_sha256(weights)
+        card = ModelCard(
+            version_of(spec.kind, ["", spec.arch, digest]),
+            spec.kind,
+            spec.arch,
+            spec.classes,
+            digest,
+            verdict="imported",
+        )
+        fast = {"runtime": self._runtime or "fast", "folder": self._folder} if kind.fast else {}
+        found: Model = loader.load(card, weights, labels, dict(spec.label_map) or None, confidence=least, **fast)
+        log.info("model %r: %s", spec.name, found.stated() if hasattr(found, "stated") else found)
+        return found
 
     def refined(self, model: Model, spec: ModelSpec) -> Model:
         """`model` with its boxes turned into masks by the segmenter of `spec`."""

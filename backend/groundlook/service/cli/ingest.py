@@ -85,7 +85,7 @@ def ingest(
         held_out=held_out,
         object_size=object_size,
         crs=crs,
-        choice=Choice(_bands(bands), tuple(expression), mode, offset),
+        choice=Choice(band_numbers(bands), tuple(expression), mode, offset),
         image_format=image_format,
         prerender=prerender,
         prerender_url=prerender_url,
@@ -105,7 +105,8 @@ def ingest(
         raise typer.Exit(3 if report.scenes or report.tasks else 1)
 
 
-def _bands(text: str | None) -> tuple[int, ...]:
+def band_numbers(text: str | None) -> tuple[int, ...]:
+    """What --bands says. Raises InvalidInput."""
     parts = [] if text is None else [part.strip() for part in text.split(",")]
     if any(not (part.isascii() and part.isdecimal() and len(part) <= 5) for part in parts):
         raise InvalidInput(f'--bands {text!r}: band numbers from 1, separated by commas, as in "4,3,2"')

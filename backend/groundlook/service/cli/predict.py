@@ -34,7 +34,9 @@ def predict(
     weights: str = typer.Option(..., help="The model: a path, or an https URL with --sha256."),
     out_path: Path = typer.Option(..., "--out", help="File to write."),
     sha256: str = typer.Option("", help="What the weights' sha256 must be."),
-    kind: str = typer.Option("yolo", help="Kind of the model: yolo, unet, …"),
+    kind: str = typer.Option(
+        "yolo", help="Kind of the model: yolo, unet, …; sam proposes whatever is one object."
+    ),
     arch: str = typer.Option("", help="Network of weights that don't name theirs, such as yolo11n.yaml."),
     classes: list[str] = typer.Option([], "--class", help="Class of weights that don't name theirs; in their order."),
     label_map: list[str] = typer.Option([], "--map", help="model class=label; then only such classes are written."),
@@ -56,9 +58,9 @@ def predict(
 ) -> None:
     """Find things in whole rasters, and write them in the rasters' own CRS. Windows overlap; what several of them show
     is written once. Exit code 3: some rasters could not be used, the others were looked at; 1: none could."""
-    from groundlook.service.cli.ingest import _bands
+    from groundlook.service.cli.ingest import band_numbers
     from groundlook.service.wiring.ingest import Choice
-    from groundlook.service.wiring.predict import Options, load_model, predict_scenes
+    from groundlook.service.wiring.predict import Options, loaded_model, predict_scenes
 
     if object_size is not None and (tile is not None or overlap is not None):
         raise InvalidInput("--object-size sets the tile and the overlap: leave --tile and --overlap out")
@@ -72,18 +74,18 @@ def predict(
         dissolve=tuple(dissolve),
         crs=crs,
         xyz=xyz,
-        choice=Choice(_bands(bands), tuple(expression), mode, offset),
+        choice=Choice(band_numbers(bands), tuple(expression), mode, offset),
         overwrite=overwrite,
         resume=resume,
         asked=f"{arch}|{classes}|{sorted(label_map)}|{confidence}",
     )
     spec = ModelSpec(kind, kind, weights, sha256, arch, tuple(classes), pairs(label_map))
-    model = load_model(settings, spec, confidence)
 
     def show(share: float, text: str) -> None:
         progress(f"{share:4.0%} {text}")
 
-    report = predict_scenes(settings, model, paths, out_path, options, show)
+    with loaded_model(settings, spec, confidence) as model:
+        report = predict_scenes(settings, model, paths, out_path, options, show)
     for line in report.failed:
         typer.echo(f"groundlook: {line}", err=True)
     out(as_json, asdict(report), _text(report))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import itertools
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,26 +16,25 @@ from groundlook.core.geo import Tile, TileRef
 from groundlook.core.plan import ModelSpec
 from groundlook.core.ports import Model, Progress
 from groundlook.core.tiling import grid
-from groundlook.core.types import ModelCard
-from groundlook.learning.registry import version_of
 from groundlook.loop.scene import SceneTally, predict_scene
-from groundlook.models.weights.fetch import fetch
-from groundlook.models.weights.file import digest
-from groundlook.service.kinds import kind_of
+from groundlook.service.brought import Brought
 from groundlook.service.settings import Settings
 from groundlook.service.wiring.journal import Journal
 from groundlook_adapters.rasters.pictures.render import Render
 from groundlook_adapters.rasters.reading.read import Scene, read_rgb
 from groundlook_adapters.rasters.tiling.ingest import AS_IS, scan, walk
 from groundlook_adapters.rasters.tiling.tile_size import tile_size
+from groundlook_adapters.store.encodings import EncodingCache
 from groundlook_adapters.vectors.export.gis import ExportReport, Feature, Merging, export, refuse_existing
 from groundlook_adapters.vectors.export.write import DRIVERS
 from groundlook_adapters.vectors.seams.found import Found, Seams
 
-__all__ = ["DRIVERS", "Options", "Predicted", "load_model", "predict_scenes"]
+__all__ = ["DRIVERS", "Options", "Predicted", "loaded_model", "predict_scenes"]
 
 ANY = 1e-9
 """Windows with a pixel of data are looked at."""
+_PATIENCE = 3600.0
+"""Nobody waits at the other end: finding out the fastest runtime may take its minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,30 +82,15 @@ class Predicted:
     failed: list[str] = field(default_factory=list)
 
 
-def load_model(settings: Settings, spec: ModelSpec, confidence: float) -> Model:
+@contextmanager
+def loaded_model(settings: Settings, spec: ModelSpec, confidence: float) -> Iterator[Model]:
     """The model of `spec`, for the labels that its label map names, or its own. Its network runs in what is fastest on
     this machine, where its kind can. Raises InvalidWeights, InvalidConfig, InvalidInput."""
-    loader = kind_of(spec.kind).load()
-    if not hasattr(loader, "load"):
-        raise InvalidInput(f"models of kind {spec.kind!r} answer prompts only; use one that finds things by itself")
-    weights = _weights(settings, spec)
-    mark = digest(weights)
-    version = version_of(spec.kind, ["", spec.arch, mark])
-    card = ModelCard(version, spec.kind, spec.arch, spec.classes, mark, verdict="imported")
-    labels = tuple(dict.fromkeys(spec.label_map.values())) or None
-    offered = {"runtime": settings.runtime or "fast", "folder": settings.home / "models"}
-    taken = inspect.signature(loader.load).parameters
-    more = {name: value for name, value in offered.items() if name in taken}
-    model: Model = loader.load(card, weights, labels, dict(spec.label_map) or None, confidence=confidence, **more)
-    return model
-
-
-def _weights(settings: Settings, spec: ModelSpec) -> Path:
-    if spec.sha256:
-        return fetch(spec.weights, spec.sha256, settings.home / "weights")
-    if "://" in spec.weights:
+    if "://" in spec.weights and not spec.sha256:
         raise InvalidWeights(f"weights from a URL need --sha256, so that nobody can swap them: {spec.weights}")
-    return Path(spec.weights).expanduser()
+    with closing(EncodingCache(settings.home / "encodings", settings.encodings_mb, 0)) as encodings:
+        brought = Brought(None, encodings, settings.home / "models", settings.runtime, patience=_PATIENCE)
+        yield brought.made(spec, tuple(dict.fromkeys(spec.label_map.values())) or None, confidence)
 
 
 def predict_scenes(
