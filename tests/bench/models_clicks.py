@@ -31,7 +31,7 @@ from clicks_house import TINY, ClicksHouse, Item, clicks_house, paint, regions
 
 SIDE, REGIONS, USERS = 1024, 500, 8
 ARCH = "vit_b"
-COVER, MOST = 0.03, 0.7
+COVER = 0.1
 PEER = "SamPredictor, eager PyTorch"
 _NO_PROMPTS = b'"context": {"result": []}'
 Call = tuple[int, list[Item]]
@@ -108,11 +108,11 @@ def _speed(home: Path, arch: str, images: int, clicks: int, environ: Mapping[str
         before = house.encodes(client)
         warm = in_turns(asker.click(images), lambda i: predictor.again(*asker.spot()), clicks, warm=10)
         crowded = in_turns(asker.click(images, _crowd(painted.objects[0])), asker.click(images), clicks, warm=10)
-        if np.mean(asker.drawn) < MOST:
-            raise RuntimeError(f"{np.mean(asker.drawn):.0%} of the clicks drew something: too few to time answers by")
         yield from _clicks(f"warm click, {arch}, {SIDE}²", warm, f"{PEER}, image set before")
         yield from _clicks(f"warm click, {arch}, {REGIONS} regions on the task", crowded, "nothing on the task")
         yield from _against_uncached(arch, warm, cold)
+        share = float(np.mean(asker.drawn))  # answers by nothing would be quick
+        yield Result("share of these clicks that drew something", share, "", Goal("ours", ">", 0.5), len(asker.drawn))
         yield _none(f"encodes in {3 * clicks} clicks on images seen before", house.encodes(client) - before, 3 * clicks)
     with clicks_house(home, painted, weights, environ) as house, house.client() as client:
         house.ready(client)

@@ -57,7 +57,7 @@ class Desk:
 
     def open(self, tag: str) -> Editor:
         """A project of its own with one tile, open in the editor with the smart tools switched on."""
-        painted = paint(self.folder / f"{tag}.tif", 1, 1, SIDE, seed=11)
+        painted = paint(self.folder / f"{tag}.tif", 1, 1, SIDE, seed=28)
         project = create_project(self.studio, f"Smart {tag}", xml(tag))
         words = ("--project", str(project), "--tile", str(SIDE), "--overlap", "0")
         assert self.backend.run("ingest", str(painted.path), *words)["tasks"] == 1
@@ -70,7 +70,8 @@ class Desk:
         shown = "() => [...document.images].some(i => i.src.includes('/tiles/') && i.naturalWidth)"
         self.page.wait_for_function(shown)
         self.page.wait_for_timeout(2_000)  # the editor fades in
-        self.page.get_by_text("Auto-Annotation", exact=True).click()
+        if self.page.evaluate("localStorage.autoAnnotation") != "true":  # the browser remembers it
+            self.page.get_by_text("Auto-Annotation", exact=True).click()
         return Editor(self, tag, task["id"], painted)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,8 +24,10 @@ class Answers:
 
     version = V
 
-    def __init__(self, answers: Sequence[Prediction]) -> None:
+    def __init__(self, answers: Sequence[Prediction], labels: Sequence[str] | None = LABELS) -> None:
         self._answers = list(answers)
+        if labels is not None:
+            self.labels = labels
 
     def predict(self, tiles: Sequence[Tile]) -> list[Prediction]:
         return [self._answers.pop(0) for _ in tiles]
@@ -53,6 +56,9 @@ def test_boxes() -> None:
     result = run((truth, Prediction(V, (region(Box(0, 0, 8, 8), score=0.9),))))
     assert result["quality"] == result["map50"] == pytest.approx(51 / 101)
     assert (result["recall"], result["images"], result["objects"]) == (0.5, 1.0, 2.0)
+    edge, stray = region(Box(0, 9, 8, 1), score=0.9), region(Box(12, 9, 8, 1), score=0.9)
+    assert run((truth[1:], Prediction(V, (edge, region(Box(10, 0, 8, 8), score=0.8)))))["precision"] == 1.0
+    assert run((truth[1:], Prediction(V, (stray, region(Box(10, 0, 8, 8), score=0.8)))))["precision"] == 0.5
     assert run(([], Prediction(V, ())))["objects"] == 0
     assert evaluate(Answers([]), [], LABELS)["quality"] == 0.0
 
@@ -89,6 +95,14 @@ def test_the_one_class_of_a_tile() -> None:
     assert (result["f1/roof"], result["f1/water"]) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
     assert result["quality"] == result["macro_f1"] == pytest.approx(2 / 3)
     assert (result["images"], result["objects"]) == (3.0, 3.0)
+
+
+@pytest.mark.parametrize("labels", [("water", "roof"), None])
+def test_a_model_may_have_its_labels_in_another_order(labels: tuple[str, ...] | None) -> None:
+    tile, roof = Tile(np.zeros((4, 4, 3), np.uint8)), region(WholeTile())
+    for several in (False, True):
+        said = replace(classified(0.2, 0.8, several=several), regions=(region(WholeTile(), score=0.8),))
+        assert evaluate(Answers([said], labels), [(tile, [roof])], LABELS)["accuracy"] == 1.0
 
 
 def test_several_classes_of_a_tile() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,13 @@ pytest.importorskip("segment_anything")
 from groundlook.core.errors import InvalidInput
 from groundlook.core.mask import Mask
 from groundlook.models.sam import calibrate, quality
-from tests.weights.house import TINY, held_out, picture, tiny
+from tests.weights.house import TINY, held_out, one_thread, picture, tiny
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 def test_a_boastful_score_is_brought_down_to_what_is_true(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,14 @@ from groundlook.core.mask import Mask
 from groundlook.core.prompts import Picture, Prompts
 from groundlook.models.sam.pictures import picture_of
 from groundlook.models.sam.segment import SamSegmenter
-from tests.weights.house import Memory, click, tiny
+from tests.weights.house import Memory, click, one_thread, tiny
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick() -> Iterator[None]:
+    with one_thread():
+        yield
+
 
 GREY = Tile(np.full((90, 120, 3), 128, np.uint8))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,14 @@ from groundlook.models.sam.calibrate import overlap
 from groundlook.models.sam.pictures import picture_of
 from groundlook.models.sam.pieces import Piece, distinct, joined
 from groundlook.models.sam.propose import views_of
-from tests.weights.house import Memory, held_out, picture, tiny
+from tests.weights.house import Memory, held_out, one_thread, picture, tiny
 from tests.weights.scenery import blocks
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 def quiet(_: float, __: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,14 @@ from groundlook.core.types import ModelVersion, Prediction, Region
 from groundlook.models.sam.calibrate import overlap
 from groundlook.models.sam.pictures import picture_of
 from groundlook.models.sam.refined import Refined
-from tests.weights.house import Memory, boxed, held_out, tiny
+from tests.weights.house import Memory, boxed, held_out, one_thread, tiny
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick() -> Iterator[None]:
+    with one_thread():
+        yield
+
 
 DETECTOR = ModelVersion("yolo", "0123456789ab")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,15 @@ from groundlook.models.sam.architectures import ARCHS  # noqa: E402
 from groundlook.models.sam.calibrate import overlap, pointed  # noqa: E402
 from groundlook.models.sam.segment import SamSegmenter  # noqa: E402
 from groundlook.models.weights.file import Weights, read, save  # noqa: E402
-from tests.weights.house import TINY, Memory, boxed, click, held_out, picture, tiny  # noqa: E402
+from tests.weights.house import TINY, Memory, boxed, click, held_out, one_thread, picture, tiny  # noqa: E402
 from tests.weights.scenery import Labelled  # noqa: E402
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick() -> Iterator[None]:
+    with one_thread():
+        yield
+
 
 LEAST = 250
 """px of an object in a picture of 256 px: about 16 × 16."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -31,6 +32,11 @@ def test_terms_are_finite_and_in_range(proba: np.ndarray) -> None:
 def test_a_toss_up_comes_before_a_sure_thing() -> None:
     assert score([0.5, 0.45]) > score([0.9, 0.05]) > score([0.99, 0.0])
     assert score([0.5]) > score([0.8]) > score([0.97])
+
+
+def test_noise_is_surely_nothing_however_many_classes_there_are() -> None:
+    assert margin(np.array([[0.06, 0.0], [0.5, 0.0], [0.9, 0.85]])) == pytest.approx([0.12, 1.0, 0.95])
+    assert score([0.06, 0.0]) == pytest.approx(score([0.06]), abs=1e-6)
 
 
 def test_one_doubtful_thing_among_sure_ones_is_not_averaged_away() -> None:

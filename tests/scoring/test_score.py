@@ -95,3 +95,10 @@ def test_vague_boxes_come_before_sharp_ones_of_the_same_class() -> None:
     assert box_uncertainty(detected(5.0)) == pytest.approx(0.5)  # 5 px of a quarter of 40; the unsure one is not shown
     assert "box" in score_prediction(detected(5.0)).terms
     assert box_uncertainty(Prediction(V, (), proba, 0.9, spread=np.ones((2, 4), np.float32))) is None
+
+
+def test_which_boxes_are_shown_is_the_detectors_to_say() -> None:
+    """A region's score may be multiplied by another model's; that shows no further boxes."""
+    proba, sides = np.array([[0.9], [0.1]], np.float32), np.array([[1.0] * 4, [90.0] * 4], np.float32)
+    cut_out = Region(Box(0, 0, 40, 40), "roof", 0.05)
+    assert box_uncertainty(Prediction(V, (cut_out,), proba, 0.9, spread=sides)) == pytest.approx(0.1)

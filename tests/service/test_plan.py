@@ -147,3 +147,24 @@ def test_extra_params_choose_among_the_files_of_the_admin_only(tmp_path: Path) -
         reader(project, TOML)
     with pytest.raises(NotAllowed):
         reader(project, inside.replace("home/weights/", "home/weights/../../"))
+
+
+@pytest.mark.parametrize("value", ["inf", "nan"])
+def test_a_tolerance_is_a_length(value: str) -> None:
+    with pytest.raises(InvalidConfig, match="0 metres or more"):
+        read_plan(f"[controls.boxes]\ntolerance = {value}", CONFIG, KINDS)
+
+
+def test_extra_params_name_no_other_file_and_emptying_them_takes_the_plan_away(tmp_path: Path) -> None:
+    reader = PlanReader(Settings(home=tmp_path / "home"))
+    project = Project(1, "http://127.0.0.1", "t", CONFIG)
+    inside = f'[models.s]\nkind = "sam"\nweights = "{tmp_path}/home/weights/s.pth"\n'
+    with pytest.raises(NotAllowed, match="/etc/passwd"):
+        reader(project, inside + 'options = { encoder = "/etc/passwd" }')
+    for odd in ("a\\u0000b", "~nobody-of-that-name/x"):
+        with pytest.raises((InvalidConfig, NotAllowed)):
+            reader(project, inside.replace(f"{tmp_path}/home/weights/s.pth", odd))
+    planned = reader(project, inside)
+    assert planned.settings["plan"]["models"]
+    assert "plan" not in reader(planned, None).settings
+    assert reader(project, None) == project

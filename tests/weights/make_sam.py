@@ -1,6 +1,7 @@
 """Train the small SAM of the tests, and write tests/weights/sam_tiny.safetensors with its calibration.
 
-    uv run python -m tests.weights.make_sam            # some 10 minutes of one core
+    uv run python -m tests.weights.make_sam --out first.safetensors            # some 10 minutes of one core
+    uv run python -m tests.weights.make_sam --start first.safetensors --steps 1200 --seed 5
 
 A convolutional encoder with segment_anything's own prompt encoder and mask decoder, from scratch, on painted villages
 and plain blocks. As SAM was trained (Kirillov et al. 2023, appendix A): a point or a box first, then clicks where the
@@ -30,7 +31,7 @@ from groundlook.models.sam.architectures import ARCHS
 from groundlook.models.sam.asked import BOTTOM_RIGHT, NEGATIVE, PAD, POSITIVE, TOP_LEFT
 from groundlook.models.sam.calibrate import fit, pairs
 from groundlook.models.sam.decoder import Decoder
-from groundlook.models.weights.file import Weights, save
+from groundlook.models.weights.file import Weights, read, save
 from tests.weights.house import TINY, held_out, picture, tiny
 from tests.weights.scenery import Labelled, blocks, crop, village
 
@@ -226,6 +227,8 @@ def _steps(
     parameters: list[torch.nn.Parameter], rate: float, steps: int, name: str
 ) -> Iterator[Callable[[torch.Tensor, float], None]]:
     """For each step, what takes its loss and IoU, and moves the parameters."""
+    if steps == 0:
+        return
     mover = torch.optim.AdamW(parameters, lr=rate, weight_decay=1e-4)
     plan = torch.optim.lr_scheduler.OneCycleLR(mover, rate, total_steps=steps, pct_start=0.1)
     started, seen = time.time(), []
@@ -305,8 +308,9 @@ def people(seen: Sequence[Labelled]) -> list[tuple[Picture, list[Mask]]]:
 
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("--alone", type=int, default=250)
-    ask.add_argument("--steps", type=int, default=600)
+    ask.add_argument("--start", type=Path, help="go on from these weights")
+    ask.add_argument("--alone", type=int, default=200)
+    ask.add_argument("--steps", type=int, default=500)
     ask.add_argument("--seed", type=int, default=4)
     ask.add_argument("--out", type=Path, default=TINY)
     ask.add_argument("--threads", type=int, default=1, help="more are slower on a machine that others use, too")
@@ -314,8 +318,12 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(chosen.seed)
     sam = ARCH.build()
-    look_where_asked(sam)
-    learn(sam, scenes(TRAINING, 12), chosen.alone, chosen.steps, np.random.default_rng(chosen.seed))
+    if chosen.start:
+        sam.load_state_dict(read(chosen.start).state)
+    else:
+        look_where_asked(sam)
+    alone = 0 if chosen.start else chosen.alone
+    learn(sam, scenes(TRAINING, 12), alone, chosen.steps, np.random.default_rng(chosen.seed))
     write(sam, chosen.out)
     judge(chosen.out)
 

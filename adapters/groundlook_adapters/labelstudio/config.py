@@ -26,7 +26,7 @@ def parse_config(xml: str) -> LabelConfig:
     controls on its image are `controls`, those on further images are `others`. What gets no answer is `unserved`:
     controls of other tags, without labels of their own (also those that take them from the task), asked for each
     region, or on an image of many pages (`valueList`). Raises InvalidConfig that says what is missing."""
-    if len(xml.encode()) > MAX_CONFIG_BYTES:
+    if len(xml.encode(errors="replace")) > MAX_CONFIG_BYTES:
         raise InvalidConfig(f"the label config is over {MAX_CONFIG_BYTES} bytes")
     if "<!" in xml.replace("<!--", ""):
         raise InvalidConfig("the label config declares entities or a document type; remove the <!…> declarations")

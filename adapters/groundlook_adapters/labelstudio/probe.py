@@ -34,11 +34,13 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """The row of an ML backend. `state`: CO connected, DI not reachable, ER its set-up failed."""
+    """The row of an ML backend. `state`: CO connected, DI not reachable, ER its set-up failed. `smart`: the editor asks
+    it for smart tools; it asks the first such one."""
 
     url: str
     state: str
     error: str
+    smart: bool
 
 
 def ask_server(url: str) -> Server:
@@ -93,7 +95,13 @@ def backends(client: LabelStudioClient, project: Project) -> list[Backend]:
     sdk = client.sdk(project.url, project.token)
     rows = client.call(lambda: sdk.ml.list(project=project.id), 0)
     return [
-        Backend((r.url or "").rstrip("/"), str(r.state or ""), " ".join((r.error_message or "").split())) for r in rows
+        Backend(
+            (r.url or "").rstrip("/"),
+            str(r.state or ""),
+            " ".join((r.error_message or "").split()),
+            bool(r.is_interactive),
+        )
+        for r in rows
     ]
 
 

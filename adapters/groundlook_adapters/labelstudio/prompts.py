@@ -141,10 +141,11 @@ def _attach(mask: Mask, label: str, objects: list[_Object], spots: Mapping[str, 
     """Give an earlier answer to the object that it is an answer for."""
     spot = spots.get(label)
     free = [o for o in objects if o.label == label and o.box is not None and o.mask is None]
-    best = max(free, key=lambda o: _overlap(envelope(mask), o.box), default=None)
+    around = envelope(mask)
+    best = max(free, key=lambda o: _overlap(around, o.box), default=None)
     if spot is not None and spot.mask is None:
         spot.mask = mask
-    elif best is not None and _overlap(envelope(mask), best.box) > 0:
+    elif best is not None and _overlap(around, best.box) > 0:
         best.mask = mask
     else:
         objects.append(_Object(label, mask=mask))
@@ -183,18 +184,20 @@ def _items(context: Any, config: LabelConfig, saved: Container[str]) -> tuple[li
 def _asking(items: list[Mapping[str, Any]], saved: Container[str]) -> list[Mapping[str, Any]]:
     """Those that are no answer, no prediction and not saved; the last one in any case: it is the one just drawn."""
     marked = any("is_positive" in item for item in items)
+    pointing = any(_kind(item) not in (None, "brush") for item in items)
+    exempt = (None, "keypoint", "brush") if pointing else (None, "keypoint")  # a brush beside a click is its answer
     kept = [
         item
         for item in items
         if not (marked and _kind(item) == "keypoint" and "is_positive" not in item)
-        and (_kind(item) in (None, "keypoint", "brush") or not _stands(item, saved))
+        and (_kind(item) in exempt or not _stands(item, saved))
     ]
     return kept or items[-1:]
 
 
 def _stands(item: Mapping[str, Any], saved: Container[str]) -> bool:
     """Whether a shape is a region of the annotation rather than a prompt."""
-    known = str(item.get("origin") or "").startswith("prediction") or str(item.get("id")) in saved
+    known = str(item.get("origin") or "").startswith("prediction") or str(item.get("id") or "") in saved
     return known or item.get("score") is not None
 
 

@@ -19,10 +19,17 @@ from groundlook.core.ports import Progress
 _MARK = "@groundlook "
 
 
-def run_child(module: str, arguments: Sequence[str], progress: Progress, env: Mapping[str, str]) -> dict[str, Any]:
+def run_child(
+    module: str,
+    arguments: Sequence[str],
+    progress: Progress,
+    env: Mapping[str, str],
+    timeout: float | None = None,
+) -> dict[str, Any]:
     """Run `python -m module arguments…`, pass its reports to `progress`, return its last one's `result`.
 
-    An error raised by `progress` (a cancel) ends the child. Raises TrainingFailed with the child's last lines.
+    An error raised by `progress` (a cancel) ends the child, and so do `timeout` seconds. Raises TrainingFailed with the
+    child's last lines.
     """
     child = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
@@ -35,6 +42,16 @@ def run_child(module: str, arguments: Sequence[str], progress: Progress, env: Ma
     )
     tail: deque[str] = deque(maxlen=12)
     result: dict[str, Any] | None = None
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        child.kill()
+
+    timer = threading.Timer(timeout or 0.0, end)
+    timer.daemon = True
+    if timeout is not None:
+        timer.start()
     try:
         for line in child.stdout or ():
             if line.startswith(_MARK):
@@ -45,11 +62,14 @@ def run_child(module: str, arguments: Sequence[str], progress: Progress, env: Ma
                 tail.append(line.rstrip())
         code = child.wait()
     finally:
+        timer.cancel()
         if child.poll() is None:
             child.kill()
             child.wait()
         if child.stdout:
             child.stdout.close()
+    if code != 0 and late.is_set():
+        raise TrainingFailed(f"{module} took over {timeout:g} s and was ended: " + " | ".join(tail))
     if code != 0 or result is None:
         raise TrainingFailed(f"{module} ended with exit code {code}: " + " | ".join(tail))
     return result

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from groundlook.core.geometry import envelope
+from groundlook.core.geometry import box_iou, envelope
 from groundlook.core.types import Prediction, Region
 from groundlook.evaluation.metrics import Detections, Truths, average_precision50
 
 LEAST_PX = 2.0
-"""Truths thinner than this are not counted: they are the cut edge of something on the next tile."""
+"""Truths thinner than this are not counted, nor what finds them: they are the cut edge of something on the next tile."""
+_SAME = 0.5
 
 
 class Boxes:
@@ -26,9 +27,11 @@ class Boxes:
     def add(self, prediction: Prediction, truth: Sequence[Region], size: tuple[int, int]) -> None:
         """One tile."""
         boxes, names, scores = _arrays(prediction.regions, self._place)
-        self._found.append((boxes, scores, names))
         wanted, wanted_names, _ = _arrays(truth, self._place)
         thick = (wanted[:, 2:] - wanted[:, :2]).min(axis=1, initial=np.inf) >= LEAST_PX
+        over = (box_iou(boxes, wanted) >= _SAME) & (names[:, None] == wanted_names)
+        counted = over[:, thick].any(axis=1) | ~over[:, ~thick].any(axis=1)
+        self._found.append((boxes[counted], scores[counted], names[counted]))
         self._truths.append((wanted[thick], wanted_names[thick]))
 
     def result(self) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,11 @@ _HOLDS = 0.5
 
 class Classes:
     """Where one class holds, the likeliest counts as said; where several may, each of .5 or more. A tile for which
-    nobody chose a class is not counted where one must hold."""
+    nobody chose a class is not counted where one must hold. `columns`: the labels of the predictions' `proba`, in
+    order; without them its regions alone say what a model answers."""
 
-    def __init__(self, labels: Sequence[str]) -> None:
-        self._labels = tuple(labels)
+    def __init__(self, labels: Sequence[str], columns: Sequence[str] | None = None) -> None:
+        self._labels, self._columns = tuple(labels), None if columns is None else tuple(columns)
         self._place = {label: i for i, label in enumerate(labels)}
         self._said: list[NDArray[np.bool_]] = []
         self._true: list[NDArray[np.bool_]] = []
@@ -34,21 +35,18 @@ class Classes:
 
     def _answer(self, prediction: Prediction, several: bool) -> NDArray[np.bool_]:
         proba = prediction.proba
-        if proba.shape != (1, len(self._labels)):  # a model of another order of labels says it by its regions
+        if self._columns is None or not self._columns or proba.shape != (1, len(self._columns)):
             return self._chosen(prediction.regions)
-        if several:
-            held: NDArray[np.bool_] = proba[0] >= _HOLDS
-            return held
-        said = np.zeros(len(self._labels), dtype=bool)
-        said[proba[0].argmax()] = True
-        return said
+        held = np.flatnonzero(proba[0] >= _HOLDS).tolist() if several else [int(proba[0].argmax())]
+        return self._flags(self._columns[i] for i in held)
 
     def _chosen(self, regions: Sequence[Region]) -> NDArray[np.bool_]:
-        chosen = np.zeros(len(self._labels), dtype=bool)
-        for region in regions:
-            if isinstance(region.shape, WholeTile) and region.label in self._place:
-                chosen[self._place[region.label]] = True
-        return chosen
+        return self._flags(region.label for region in regions if isinstance(region.shape, WholeTile))
+
+    def _flags(self, names: Iterable[str]) -> NDArray[np.bool_]:
+        flags = np.zeros(len(self._labels), dtype=bool)
+        flags[[self._place[name] for name in names if name in self._place]] = True
+        return flags
 
     def result(self) -> dict[str, float]:
         """`accuracy`: the share of tiles of which exactly what people chose was said; `f1/<label>` of every label that

@@ -31,16 +31,16 @@ def evaluate(
     tally: _Tally | None = None
     for tile, regions in examples:
         prediction = model.predict([tile])[0]
-        tally = tally or _tally(prediction, labels)
+        tally = tally or _tally(model, prediction, labels)
         tally.add(prediction, regions, tile.size)
     return (tally or Boxes(labels)).result()
 
 
-def _tally(prediction: Prediction, labels: Sequence[str]) -> _Tally:
+def _tally(model: Model, prediction: Prediction, labels: Sequence[str]) -> _Tally:
     match prediction.kind:
         case "segmentation":
             return Pixels(labels)
         case "classification" | "classification-multiple":
-            return Classes(labels)
+            return Classes(labels, getattr(model, "labels", None))
         case _:
             return Boxes(labels)

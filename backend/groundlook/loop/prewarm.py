@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from groundlook.core.errors import GroundlookError
+from groundlook.core.errors import Busy, GroundlookError
 from groundlook.core.ports import Progress, Segmenter
 from groundlook.core.types import Project, Task, Window
 from groundlook.loop.parts import Loop
@@ -31,6 +31,8 @@ def prewarm(loop: Loop, project_id: int, progress: Progress) -> str:
     project = loop.store.project(project_id)
     try:
         segmenter = loop.segmenters.interactive(project)
+    except Busy:
+        raise  # it is being made ready: the job is tried again
     except GroundlookError as error:
         log.warning("the pictures of project %s are not encoded ahead: %s", project_id, error)
         return f"nothing encoded: {error}"

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 from groundlook.core.ports import Progress
 from groundlook.core.types import ModelVersion, Prediction, Project, Score, Task
 from groundlook.loop.parts import BATCH, UNSEEN, Loop, predict_tiles, read_tiles, serving_version
 from groundlook.loop.publish import publish
+
+CONFIG = "label config that predictions are for"
+
+
+def config_mark(project: Project) -> float:
+    """A number that changes with the controls and their labels."""
+    controls = repr((project.config.controls, project.config.others))
+    return float(int(hashlib.sha256(controls.encode()).hexdigest()[:12], 16))
 
 
 def refresh(loop: Loop, project_id: int, progress: Progress) -> str:
@@ -18,6 +27,9 @@ def refresh(loop: Loop, project_id: int, progress: Progress) -> str:
     tasks = loop.labels.tasks(project)
     embedded = loop.store.embeddings(project_id, loop.embedder.name)
     scored = loop.store.scores(project_id, version)
+    config = config_mark(project)
+    if loop.store.value(project_id, CONFIG) != config:
+        scored = {}  # what was predicted names controls that may be gone
     seen = {t for t, score in scored.items() if "unreadable" not in score.terms}  # pictures may come back
     todo = [t for t in tasks if t.id not in embedded or (not t.labelled and t.id not in seen)]
     unreadable = 0
@@ -25,6 +37,7 @@ def refresh(loop: Loop, project_id: int, progress: Progress) -> str:
         unreadable += _look_at(loop, project, version, todo[at : at + BATCH], set(embedded))
         progress((at + BATCH) / len(todo), f"{min(at + BATCH, len(todo))} of {len(todo)} tasks by {version}")
     loop.store.put_value(project_id, f"tasks seen by {version}", len(tasks))
+    loop.store.put_value(project_id, CONFIG, config)
     note = f", {unreadable} unreadable" if unreadable else ""
     return f"{len(todo)} tasks by {version}{note}; {publish(loop, project)}"
 

@@ -8,6 +8,7 @@ from groundlook.core.ports import Progress
 from groundlook.core.types import Project, Window
 from groundlook.loop.parts import Loop, serving_version
 from groundlook.loop.publish import publish
+from groundlook.loop.refresh import CONFIG, config_mark
 
 
 def sync(loop: Loop, project_id: int, progress: Progress) -> str:
@@ -15,11 +16,12 @@ def sync(loop: Loop, project_id: int, progress: Progress) -> str:
     project = loop.store.project(project_id)
     state = loop.labels.state(project)
     if state.config != project.config:
-        project = replace(project, config=state.config)
+        project = replace(loop.store.project(project_id), config=state.config)
         loop.store.put_project(project)
     if state.annotations != len(loop.store.served(project_id)):
         _recount(loop, project)
-    if state.tasks != loop.store.value(project_id, f"tasks seen by {serving_version(loop, project_id)}"):
+    seen = loop.store.value(project_id, f"tasks seen by {serving_version(loop, project_id)}")
+    if state.tasks != seen or (seen and loop.store.value(project_id, CONFIG) != config_mark(project)):
         _submit(loop, "refresh", project_id)
     done = [a for a in loop.store.served(project_id) if not a.skipped]
     every = int(project.settings.get("retrain_every") or loop.settings.retrain_every)

@@ -14,16 +14,16 @@ FULL = 0.25
 
 
 def box_uncertainty(prediction: Prediction) -> float | None:
-    """0…1: the mean, over the `TOP` vaguest detections that are as sure as the regions shown, of the standard deviation
-    of their sides as a share of the tile's median box. None without a spread or without any region: a box that nobody
-    is shown can't be off."""
+    """0…1: the mean, over the `TOP` vaguest of the detections shown, of the standard deviation of their sides as a share
+    of the tile's median box. Shown are as many of the surest as there are regions: a region's own score may say more
+    than the detector's, as that of a box cut out by another model does. None without a spread or without any region: a
+    box that nobody is shown can't be off."""
     spread = prediction.spread
     sides = [_side(region.shape) for region in prediction.regions]
     sides = [side for side in sides if side > 0]
     if spread is None or not sides or len(spread) != len(prediction.proba):
         return None
-    least = min(region.score if region.score is not None else 0.0 for region in prediction.regions)
-    shown = prediction.proba.max(axis=1) >= least - 1e-6
+    shown = np.argsort(-prediction.proba.max(axis=1, initial=0), kind="stable")[: len(sides)]
     vague: NDArray[np.float64] = np.asarray(spread, np.float64)[shown].mean(axis=1)
     vague = np.sort(vague[np.isfinite(vague)])[::-1][:TOP]
     if not len(vague):

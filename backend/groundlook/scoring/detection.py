@@ -27,14 +27,12 @@ def entropy(proba: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def margin(proba: NDArray[np.floating]) -> NDArray[np.float64]:
-    """1 − (best − second best class) per detection: (M, C) → (M,), 0…1, 1 = a toss-up. With one class, the rival is
-    "no object": 1 − |2p − 1|."""
-    p = np.asarray(proba, dtype=np.float64)
-    if p.shape[1] < 2:
-        single: NDArray[np.float64] = 1.0 - np.abs(2 * p[:, 0] - 1)
-        return single
-    ordered = np.sort(p, axis=1)
-    gap: NDArray[np.float64] = 1.0 - (ordered[:, -1] - ordered[:, -2])
+    """1 − |best − rival| per detection: (M, C) → (M,), 0…1, 1 = a toss-up. The rival is the second best class or "no
+    object", 1 − best, whichever is likelier: noise of .06 is surely nothing. With one class 1 − |2p − 1|."""
+    ordered = np.sort(np.asarray(proba, dtype=np.float64), axis=1)
+    best = ordered[:, -1]
+    rival = np.maximum(ordered[:, -2], 1 - best) if ordered.shape[1] > 1 else 1 - best
+    gap: NDArray[np.float64] = 1.0 - np.abs(best - rival)
     return gap
 
 

@@ -28,13 +28,13 @@ class _Item(msgspec.Struct):
 
 
 class _Annotation(msgspec.Struct):
-    result: list[_Item] = []
+    result: list[_Item] | None = None
 
 
 class _Saved(msgspec.Struct):
     """The ids of a task's saved regions, without the regions."""
 
-    annotations: list[_Annotation] = []
+    annotations: list[_Annotation] | None = None
 
 
 class _Params(msgspec.Struct):
@@ -63,9 +63,10 @@ class PredictBody(msgspec.Struct):
         """The ids of the regions in the annotations of the first task; none where they can't be read."""
         try:
             found = msgspec.json.decode((self.tasks or [])[0], type=_Saved)
-        except (msgspec.ValidationError, IndexError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, IndexError, RecursionError):
             return frozenset()
-        return frozenset(str(item.id) for annotation in found.annotations for item in annotation.result)
+        items = (item for annotation in found.annotations or () for item in annotation.result or ())
+        return frozenset(str(item.id) for item in items if item.id is not None)
 
 
 def read_predict(raw: bytes) -> PredictBody:
@@ -76,12 +77,12 @@ def read_predict(raw: bytes) -> PredictBody:
         if raw.lstrip()[:1] != b"{":
             raise HTTPException(400, "the body is not JSON, or not a JSON object") from None
         raise InvalidInput(f"the body is not what Label Studio sends to /predict: {error}") from None
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise HTTPException(400, "the body is not JSON") from None
 
 
 def _task(raw: msgspec.Raw) -> Mapping[str, Any] | InvalidInput:
     try:
         return msgspec.structs.asdict(msgspec.json.decode(raw, type=_Task))
-    except (msgspec.ValidationError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return InvalidInput(f"a task is not an object: {bytes(raw)[:80]!r}")

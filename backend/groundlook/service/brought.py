@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -24,6 +25,10 @@ T = TypeVar("T")
 
 SAM = "sam"
 """The kind that answers prompts; in routes it proposes everything that looks like one object."""
+KEPT = 3
+"""Segmenters in memory, the ones used last."""
+WAITING = 4
+"""How many wait for one model that is made ready; further ones are told at once."""
 PATIENCE = 60.0
 """Seconds that a click waits while its model is made ready: Label Studio gives up after 100."""
 
@@ -45,7 +50,7 @@ class Brought:
     ) -> None:
         self.sam, self._patience = sam, patience
         self._encodings, self._folder, self._runtime = encodings, folder, runtime or None
-        self._segmenters: dict[str, _Loading[Segmenter]] = {}
+        self._segmenters: OrderedDict[str, _Loading[Segmenter]] = OrderedDict()
         self._lock = threading.Lock()
 
     def interactive(self, project: Project) -> Segmenter | None:
@@ -64,10 +69,15 @@ class Brought:
         return self._loading(spec).result(self._patience)
 
     def _loading(self, spec: ModelSpec) -> _Loading[Segmenter]:
+        # Neither name nor labels: projects that name the same file share it.
+        key = repr((spec.kind, spec.weights, spec.sha256, spec.arch, sorted(spec.options.items())))
         with self._lock:
-            known = self._segmenters.get(repr(spec))
+            known = self._segmenters.get(key)
             if known is None or known.failed:  # the file may be there by now
-                known = self._segmenters[repr(spec)] = _Loading(spec.name, lambda: self._load_segmenter(spec))
+                known = self._segmenters[key] = _Loading(spec.name, lambda: self._load_segmenter(spec))
+            self._segmenters.move_to_end(key)
+            while len(self._segmenters) > KEPT:
+                self._segmenters.popitem(last=False)
             return known
 
     def _load_segmenter(self, spec: ModelSpec) -> Segmenter:
@@ -106,8 +116,10 @@ class Brought:
             digest,
             verdict="imported",
         )
-        fast = {"runtime": self._runtime or "fast", "folder": self._folder} if kind.fast else {}
-        found: Model = loader.load(card, weights, labels, dict(spec.label_map) or None, confidence=least, **fast)
+        more = {name: spec.options[name] for name in kind.options if name in spec.options}
+        if kind.fast:
+            more |= {"runtime": self._runtime or "fast", "folder": self._folder}
+        found: Model = loader.load(card, weights, labels, dict(spec.label_map) or None, confidence=least, **more)
         log.info("model %r: %s", spec.name, found.stated() if hasattr(found, "stated") else found)
         return found
 
@@ -122,6 +134,12 @@ class Brought:
         from groundlook.models.runtime.record import describe
 
         return describe(self._folder)
+
+    def found(self, spec: ModelSpec) -> bool:
+        """Whether its weights are on this machine. Downloads nothing."""
+        if "://" in spec.weights:
+            return any((self._folder / "weights").glob(f"{spec.sha256.lower()}.*"))
+        return bool(spec.weights) and Path(spec.weights).expanduser().is_file()
 
     def locate(self, spec: ModelSpec) -> Path:
         """The file of its weights, downloaded where it is a URL. Raises InvalidWeights that says what to do."""
@@ -154,6 +172,7 @@ class _Loading(Generic[T]):
 
     def __init__(self, name: str, make: Callable[[], T]) -> None:
         self._name, self._make, self._done = name, make, threading.Event()
+        self._places = threading.BoundedSemaphore(WAITING)
         self._found: T | None = None
         self._error: Exception | None = None
         threading.Thread(target=self._run, name=f"load {name}", daemon=True).start()
@@ -174,8 +193,13 @@ class _Loading(Generic[T]):
         return self._done.is_set() and self._error is not None
 
     def result(self, seconds: float) -> T:
-        """What was made. Raises what making it raised, and Busy after `seconds`."""
-        if not self._done.wait(seconds):
+        """What was made. Raises what making it raised, and Busy after `seconds`, or at once where many wait already."""
+        if not self._done.is_set() and self._places.acquire(blocking=False):
+            try:
+                self._done.wait(seconds)
+            finally:
+                self._places.release()
+        if not self._done.is_set():
             raise Busy(f"model {self._name!r} is being made ready for this machine, once; try again in a minute")
         if self._error is not None:
             raise self._error

@@ -66,13 +66,13 @@ def labelstudio_router(loop: Loop, wire: Wire, login: tuple[str, str] | None) ->
     async def setup(request: Request) -> dict[str, str]:
         body = await _json(request)
         project = loop.store.project(_project_id(body))
+        config = project.config
         if isinstance(body.get("schema"), str):
-            wire.config(body["schema"])  # a config we can't serve: Label Studio shows the error to the admin
-        if body.get("extra_params"):
-            planned = wire.plan(project, body["extra_params"])
-            if planned != project:
-                loop.store.put_project(planned)
-                loop.jobs.submit("sync", project.id)
+            config = wire.config(body["schema"])  # one we can't serve: Label Studio shows the error to the admin
+        planned = wire.plan(replace(project, config=config), body.get("extra_params"))
+        if planned.settings != project.settings:
+            loop.store.put_project(replace(project, settings=planned.settings))
+            loop.jobs.submit("sync", project.id)
         return {"model_version": served_version(loop, project.id)[0]}
 
     @private.post("/predict")
@@ -221,6 +221,9 @@ def _project_id(body: Mapping[str, Any]) -> int:
     if isinstance(value, Mapping):
         value = value.get("id")
     try:
-        return int(str(value).partition(".")[0])
+        number = int(str(value).partition(".")[0])
     except ValueError:
-        raise InvalidInput(f"project {str(value)[:40]!r} is not a project of Label Studio") from None
+        number = -1
+    if not 0 <= number < 2**63:
+        raise InvalidInput(f"project {str(value)[:40]!r} is not a project of Label Studio")
+    return number

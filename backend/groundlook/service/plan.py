@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
@@ -50,6 +51,8 @@ def _model(name: str, body: Any, kinds: set[str]) -> ModelSpec:
         raise InvalidConfig(f"{where} kind = {body.get('kind')!r}: choose {_either(kinds)}")
     if "://" in body.get("weights", "") and not body.get("sha256"):
         raise InvalidConfig(f"{where} weights from a URL need sha256, so that nobody can swap them: {body['weights']}")
+    if any(not isinstance(label, str) for label in body.get("label_map", {}).values()):
+        raise InvalidConfig(f"{where} label_map = {body['label_map']!r}: labels are text")
     return ModelSpec(name, **{**body, "classes": tuple(map(str, body.get("classes", ())))})
 
 
@@ -61,7 +64,7 @@ def _route(name: str, body: Any, models: Mapping[str, ModelSpec], controls: Mapp
     for key, model in (("model", route.model), ("refine", route.refine)):
         if model and model not in models:
             raise InvalidConfig(f"{where} {key} = {model!r}: there is {_either(models)}; add [models.{model}]")
-    if route.tolerance < 0:
+    if not (math.isfinite(route.tolerance) and route.tolerance >= 0):
         raise InvalidConfig(f"{where} tolerance = {route.tolerance}: 0 metres or more")
     wanted = {"Number": "count", "Rating": "sureness"}.get(controls[name].type, "regions")
     if route.answers != wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -57,7 +58,9 @@ class Routed:
 
 def _number(control: Control, value: float) -> Region:
     least, most = control.least if control.least is not None else 0.0, control.most
-    bounded = round(max(least, value if most is None else min(value, most)))
+    bounded = max(math.ceil(least), round(value))
+    if most is not None:
+        bounded = min(bounded, math.floor(most))
     return Region(WholeTile(), str(bounded), origin="prediction", control=control.name)
 
 

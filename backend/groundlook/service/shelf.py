@@ -17,7 +17,7 @@ from groundlook.service.brought import Brought
 from groundlook.service.kinds import Kind, kind_of
 from groundlook.service.routed import Routed
 
-KEPT = 6
+KEPT = 12
 CONFIDENCE = 0.25
 """The least sure region that annotators are shown."""
 LOWEST = 0.05
@@ -30,6 +30,7 @@ class ModelShelf:
     def __init__(self, registry: Registry, brought: Brought, arch: str, epochs: int) -> None:
         self._registry, self._brought, self._arch, self._epochs = registry, brought, arch, epochs
         self._loaded: OrderedDict[tuple[object, ...], Model] = OrderedDict()
+        self._loading: dict[tuple[object, ...], threading.Lock] = {}
         self._lock = threading.Lock()
 
     def serving(self, project: Project, version: ModelVersion, image: str = "") -> Model:
@@ -78,12 +79,18 @@ class ModelShelf:
 
     def _kept(self, key: tuple[object, ...], load: Callable[[], Model]) -> Model:
         with self._lock:
-            if key not in self._loaded:
-                self._loaded[key] = load()
-            self._loaded.move_to_end(key)
-            while len(self._loaded) > KEPT:
-                self._loaded.popitem(last=False)
-            return self._loaded[key]
+            alone = self._loading.setdefault(key, threading.Lock())
+        with alone:  # one load of a model; the others go on
+            with self._lock:
+                found = self._loaded.get(key)
+            if found is None:
+                found = load()
+            with self._lock:
+                self._loaded[key] = found
+                self._loaded.move_to_end(key)
+                while len(self._loaded) > KEPT:
+                    self._loading.pop(self._loaded.popitem(last=False)[0], None)
+        return found
 
     def candidate(self, project: Project, card: ModelCard, weights: Path) -> Model:
         """See `core.ports.Models`."""

@@ -26,6 +26,7 @@ def run_worker(wired: Wired, attached: bool) -> None:
     if attached:
         die_with_parent()
         lower_priority(5)
+    wired.brought.warm()
     with wired.jobs.working(handlers(wired.loop)):
         log.info("worker of %s is ready", wired.settings.home)
         while True:

@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from groundlook.core.errors import InvalidWeights
 from groundlook.models.runtime.network import Runner
 
 _ERRORS_ONLY = 3
@@ -36,3 +37,24 @@ def load(model: Path, threads: int | None) -> Runner:
         options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     return OnnxRunner(session, tuple(one.name for one in session.get_inputs()))
+
+
+def check_alone(model: Path) -> None:
+    """Raises InvalidWeights where tensors of `model` lie in other files, which its hash says nothing of; what the
+    parser raises where it is no ONNX file."""
+    from onnx import ModelProto, TensorProto
+
+    content = ModelProto()
+    content.ParseFromString(model.read_bytes())
+    waiting: list[Any] = [content]
+    while waiting:
+        message = waiting.pop()
+        if isinstance(message, TensorProto):
+            if message.data_location == TensorProto.EXTERNAL:
+                raise InvalidWeights(
+                    f"{model} keeps the tensor {message.name!r} in another file: export it as one (save_as_external_data=False)"
+                )
+            continue
+        for about, value in message.ListFields():
+            if about.message_type is not None:
+                waiting.extend(value if isinstance(value, Sequence) else [value])

@@ -22,6 +22,8 @@ log = logging.getLogger("groundlook.runtime")
 
 _CHILD = "groundlook.models.runtime.child"
 _FAR_AHEAD = 3.0
+_SECONDS = 900.0
+"""The most that a trial, or making ready for them, may take; a network that takes that long serves nobody."""
 
 
 def prepare(network: Network, folder: Path, threads: int | None) -> Prepared:
@@ -76,4 +78,4 @@ def _run(
         path.write_text(json.dumps({**spec, "threads": threads}), encoding="utf-8")
         # The child finds `build` where this process does.
         env = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-        return run_child(_CHILD, [str(path)], lambda done, said: None, env)
+        return run_child(_CHILD, [str(path)], lambda done, said: None, env, _SECONDS * max(len(runtimes), 1))

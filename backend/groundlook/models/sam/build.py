@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from groundlook.models.sam.checkpoint import read_fitting
 if TYPE_CHECKING:
     import torch
 
+CODE = "sam-1"
+"""Changes when the same weights begin to give other embeddings or masks."""
 _HERE = "groundlook.models.sam.build"
 
 
@@ -81,4 +84,6 @@ def _sam(arch: str, weights: str) -> Any:
 
 
 def _key(part: str, arch: str, digest: str) -> str:
-    return sha256(f"{part}|{arch}|{digest}".encode()).hexdigest()
+    """What the network computes: its weights, and the code that builds it."""
+    made_with = f"{CODE}|{metadata.version('segment-anything')}"
+    return sha256(f"{part}|{arch}|{digest}|{made_with}".encode()).hexdigest()

@@ -43,16 +43,18 @@ def load(path: Path, arch: Architecture) -> GivenEncoder:
     """The encoder at `path`: float32 (1, 3, S, S), normalised and padded as SAM's, → (1, C, h, w) of `arch`.
 
     ONNX holds no code. It runs in ONNX Runtime on the CPU, float32, as it is. Raises InvalidWeights for a file that
-    does not load or does not answer in that shape.
+    does not load, keeps tensors in other files, or does not answer in that shape.
     """
+    from groundlook.models.runtime.inside_onnxruntime import check_alone
     from groundlook.models.runtime.inside_onnxruntime import load as load_onnxruntime
 
     wanted = (1, arch.channels, arch.cells, arch.cells)
     try:
+        check_alone(path)
         encoder = GivenEncoder(load_onnxruntime(path, None))
         found = encoder(np.zeros((1, 3, arch.size, arch.size), np.float32))
     except ImportError as error:
-        raise InvalidWeights(f"image encoder {path} needs onnxruntime: install the extra `fast`") from error
+        raise InvalidWeights(f"image encoder {path} needs onnxruntime and onnx: install the extra `fast`") from error
     except Exception as error:  # ONNX Runtime has a class of its own for everything
         said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise InvalidWeights(f"image encoder {path} can't be used: {said}") from error

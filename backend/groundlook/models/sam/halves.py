@@ -13,12 +13,10 @@ from groundlook.core.types import ModelVersion
 from groundlook.models.runtime import Compiled, compiled
 from groundlook.models.sam import given
 from groundlook.models.sam.architectures import ARCHS, ONNX
-from groundlook.models.sam.build import decoder_network, encoder_network
+from groundlook.models.sam.build import CODE, decoder_network, encoder_network
 from groundlook.models.sam.checkpoint import read_fitting
 from groundlook.models.weights.file import digest
 
-_CODE = "sam-1"
-"""Changes when the same weights begin to give other embeddings or masks."""
 TOLERANCE = 0.03
 """Relative error of an embedding against float32 PyTorch: that of bfloat16 is near .011."""
 
@@ -48,7 +46,7 @@ class Halves:
         else:
             encoder = made(encoder_network(arch, weights, name), tolerance=TOLERANCE, runtime=runtime)
         found = cls(arch, encoder, made(decoder, exact=True, runtime=_exact(runtime)))
-        return found, ModelVersion(spec.name, sha256(f"{_CODE}|{arch}|{name}".encode()).hexdigest()[:12])
+        return found, ModelVersion(spec.name, sha256(f"{CODE}|{arch}|{name}".encode()).hexdigest()[:12])
 
     def __str__(self) -> str:
         return f"SAM {self.arch}: encoder in {_said(self.encoder)}; decoder in {_said(self.decoder)}"

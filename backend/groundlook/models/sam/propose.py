@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from math import isfinite
 from typing import Any, Protocol
 
 import numpy as np
@@ -67,8 +68,12 @@ class Grid:
                 int(options.get("points", usual.points)),
                 *(float(options.get(name, getattr(usual, name))) for name in ("predicted_iou", "stability", "overlap")),
             )
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise InvalidConfig(f"options of a SAM: {error}") from error
+        if not (isfinite(found.predicted_iou) and isfinite(found.stability)):
+            raise InvalidConfig(
+                f"options of a SAM: predicted_iou {found.predicted_iou}, stability {found.stability} (0…1)"
+            )
         if not (1 <= found.points <= 128 and 0 < found.overlap <= 1):
             raise InvalidConfig(
                 f"options of a SAM: {found.points} points a side (1…128), overlap {found.overlap} (0…1)"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from groundlook.core.errors import InvalidWeights
 
+_MOST_BYTES = 1 << 20
 _OFFSET = 1.0  # logits, as Segment Anything's automatic masks have it
 
 
@@ -82,13 +83,17 @@ def load(weights: Path) -> Calibration | None:
     """The calibration beside `weights`, None if there is none. Raises InvalidWeights for one that can't be used."""
     path = beside(weights)
     try:
-        body = json.loads(path.read_text())
+        with path.open("rb") as file:
+            text = file.read(_MOST_BYTES + 1)
+        if len(text) > _MOST_BYTES:
+            raise ValueError(f"larger than {_MOST_BYTES} bytes")
+        body = json.loads(text)
         found = Calibration(
             _column(body["raw"]), _column(body["iou"]), int(body["pairs"]), float(body["before"]), float(body["after"])
         )
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         raise InvalidWeights(f"calibration {path} can't be read ({error!r}): fit it again or remove it") from error
     if not found.raw or len(found.raw) != len(found.iou):
         raise InvalidWeights(f"calibration {path}: {len(found.raw)} raw scores for {len(found.iou)} IoUs; fit it again")

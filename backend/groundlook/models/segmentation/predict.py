@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from groundlook.core.errors import InvalidInput
+from groundlook.core.errors import InvalidInput, InvalidWeights
 from groundlook.core.geo import Tile
 from groundlook.core.tiling import grid
 from groundlook.core.types import ModelCard, ModelVersion, Prediction
@@ -101,7 +101,8 @@ class SegmentationModel:
     def predict(self, tiles: Sequence[Tile]) -> list[Prediction]:
         """One prediction per tile, in order. `tile.pixels`: uint8 (H, W, B), see `pixels.as_rgb`.
 
-        Regions are Masks, best first; `score` is the mean probability of their pixels. Raises InvalidInput.
+        Regions are Masks, best first; `score` is the mean probability of their pixels. Raises InvalidInput,
+        InvalidWeights for answers that are no numbers.
         """
         return [self._prediction(self.probabilities(tile)) for tile in tiles]
 
@@ -130,6 +131,8 @@ class SegmentationModel:
         with torch.inference_mode():
             logits = self._module(x.contiguous(memory_format=torch.channels_last))
             proba = logits.float().softmax(1)[0, :, :height, :width].cpu().numpy()
+        if not np.isfinite(proba).all():
+            raise InvalidWeights(f"{self._version} answers with NaN: its weights are broken, fetch or train them again")
         rows = np.zeros((len(self._labels) + 1, height, width), np.float32)
         np.add.at(rows, self._rows, proba)
         return rows

@@ -44,13 +44,15 @@ def transfer(module: torch.nn.Module, state: Mapping[str, torch.Tensor], prefix:
 
 
 def load_strictly(module: torch.nn.Module, state: Mapping[str, torch.Tensor], arch: str, classes: int) -> None:
-    """Load every tensor, or raise InvalidWeights that names the first that does not fit."""
+    """Load every tensor, or raise InvalidWeights that names the first that does not fit or is not finite."""
     own = module.state_dict()
     for name, value in own.items():
         given = state.get(name)
         if given is None or given.shape != value.shape:
             found = "is missing" if given is None else f"is {tuple(given.shape)}, not {tuple(value.shape)}"
             raise InvalidWeights(f"the weights don't fit {arch} with {classes} classes: {name} {found}; check both")
+        if given.is_floating_point() and not bool(given.isfinite().all()):
+            raise InvalidWeights(f"the weights hold numbers that are not finite, in {name}: fetch or train them again")
     extra = sorted(state.keys() - own.keys())
     if extra:
         raise InvalidWeights(f"the weights have {len(extra)} tensors that {arch} lacks, the first is {extra[0]!r}")

@@ -17,7 +17,7 @@ import httpx
 
 from groundlook.core.errors import InvalidWeights
 from groundlook.core.ports import Progress
-from groundlook.models.weights.file import check
+from groundlook.models.weights.file import check, digest
 
 MOST_BYTES = 4 << 30
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -37,8 +37,8 @@ def fetch(
     """The local file of the weights at `source`, checked against `sha256` (64 hex digits, mandatory).
 
     A path is returned as it is. A URL (https only) is downloaded once, into `cache_dir` under its hash; what lies
-    there already is not downloaded again, and a download that broke off goes on where it stopped. `progress` is told
-    how far it is, and may end it by raising. Raises InvalidWeights: wrong hash (naming both), too large, unreachable.
+    there already is not downloaded again unless it changed, and a download that broke off, or took over half an hour,
+    goes on where it stopped. `progress` is told how far it is, and may end it by raising. Raises InvalidWeights: wrong hash (naming both), too large, unreachable.
     """
     wanted = sha256.strip().lower()
     if not _SHA256.fullmatch(wanted):
@@ -50,14 +50,18 @@ def fetch(
     if urlsplit(text).scheme != "https":
         raise InvalidWeights(f"weights URL {text} is not https: use https, or download the file and give its path")
     place = cache_dir / f"{wanted}{_suffix(text)}"
-    if not place.is_file():
+    if not _cached(place, wanted):
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.with_name(f".{wanted}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # somebody else downloads the same: wait, then look again
-            if not place.is_file():
+            if not _cached(place, wanted):
+                place.unlink(missing_ok=True)
                 _download(text, wanted, place, most_bytes, client, progress or _silent)
-    check(place, wanted)
     return place
+
+
+def _cached(place: Path, wanted: str) -> bool:
+    return place.is_file() and digest(place) == wanted
 
 
 def _silent(done: float, text: str) -> None:
@@ -110,9 +114,9 @@ def _stream(url: str, partial: BinaryIO, most: int, client: httpx.Client | None,
             size += len(block)
             if size > most:
                 raise InvalidWeights(f"weights at {url} are larger than {most} bytes: give the path of a copy")
-            if time.monotonic() - start > _SECONDS:
-                raise InvalidWeights(f"weights at {url} took over {_SECONDS:.0f} s: give the path of a copy")
             partial.write(block)
+            if time.monotonic() - start > _SECONDS:
+                raise httpx.TimeoutException(f"it took over {_SECONDS:.0f} s")
             progress(min(size / total, 1.0) if total else 0.0, f"{size / 1e6:.0f} of {total / 1e6:.0f} MB")
 
 

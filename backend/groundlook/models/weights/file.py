@@ -63,7 +63,7 @@ def read(path: Path, expected: str | None = None) -> Weights:
         return _read_safetensors(path)
     if path.suffix in _SUFFIXES:
         state, names, arch = pickled.read(path)
-        return Weights(_floats(state), names, arch)
+        return Weights(_floats(state, path), names, arch)
     raise InvalidWeights(f"weights {path}: {path.suffix or 'no suffix'} is not one of {', '.join(_SUFFIXES)}")
 
 
@@ -94,7 +94,7 @@ def _read_safetensors(path: Path) -> Weights:
         raise InvalidWeights(f"weights {path} are no whole safetensors file ({error}): fetch them again") from error
     names, arch = about.get("names"), about.get("arch")
     return Weights(
-        _floats(state),
+        _floats(state, path),
         tuple(str(name) for name in names) if isinstance(names, list) else None,
         arch if isinstance(arch, str) else None,
     )
@@ -109,6 +109,18 @@ def _about(text: str | None) -> dict[str, Any]:
     return about if isinstance(about, dict) else {}
 
 
-def _floats(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Checkpoints are often half precision, which a CPU computes slowly or not at all."""
-    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+def _floats(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
+    """Checkpoints are often half precision, which a CPU computes slowly or not at all. Raises InvalidWeights."""
+    try:
+        odd = next((name for name, value in state.items() if not _whole(value)), None)
+        if odd is None:
+            return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    except Exception as error:  # whatever torch raises for a tensor of a kind that no network has
+        raise InvalidWeights(f"weights {path} hold tensors that can't be read ({error}): fetch them again") from error
+    raise InvalidWeights(f"weights {path} claim more numbers than they hold, in {odd}: fetch them again")
+
+
+def _whole(value: torch.Tensor) -> bool:
+    """Whether every number of it is in the file: one that is repeated (stride 0) or described would fill any memory."""
+    held = value.untyped_storage().nbytes()
+    return value.device.type == "cpu" and value.numel() * value.element_size() <= held

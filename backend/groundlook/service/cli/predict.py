@@ -34,9 +34,7 @@ def predict(
     weights: str = typer.Option(..., help="The model: a path, or an https URL with --sha256."),
     out_path: Path = typer.Option(..., "--out", help="File to write."),
     sha256: str = typer.Option("", help="What the weights' sha256 must be."),
-    kind: str = typer.Option(
-        "yolo", help="Kind of the model: yolo, unet, …; sam proposes whatever is one object."
-    ),
+    kind: str = typer.Option("yolo", help="Kind of the model: yolo, unet, …; sam proposes whatever is one object."),
     arch: str = typer.Option("", help="Network of weights that don't name theirs, such as yolo11n.yaml."),
     classes: list[str] = typer.Option([], "--class", help="Class of weights that don't name theirs; in their order."),
     label_map: list[str] = typer.Option([], "--map", help="model class=label; then only such classes are written."),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from groundlook.core.errors import InvalidInput
+from groundlook.core.errors import GroundlookError, InvalidInput
 from groundlook.core.geometry import has_area
 from groundlook.core.mask import Mask
 from groundlook.core.plan import Route
@@ -17,6 +18,8 @@ from groundlook.loop.route import plan_of
 from groundlook.models.sam.calibrate import fit, pairs
 from groundlook.models.sam.quality import save
 from groundlook.service.wiring.parts import Wired
+
+log = logging.getLogger("groundlook.service")
 
 _BRUSH = Control("calibration", "BrushLabels", ())
 
@@ -52,7 +55,11 @@ def _masks(
     wired: Wired, project: Project, answers: list[tuple[Task, Annotation]], progress: Callable[[float, str], None]
 ) -> Iterator[tuple[Picture, list[Mask]]]:
     for count, (task, annotation) in enumerate(answers):
-        picture = wired.images.picture(project, task)
+        try:
+            picture = wired.images.picture(project, task)
+        except GroundlookError as error:
+            log.warning("task %s is left out: %s", task.id, error)
+            continue
         masks = []
         for region in annotation.regions:
             fitted = wired.loop.shapes.fit(region, _BRUSH, Route(_BRUSH.name), task.tile, picture.size)

@@ -18,7 +18,7 @@ from groundlook.loop.route import plan_of
 from groundlook.models.labels import map_classes
 from groundlook.models.weights import file as yolo_weights
 from groundlook.models.weights.fetch import fetch
-from groundlook.service.kinds import kind_of, kinds
+from groundlook.service.kinds import kind_by_arch, kind_of, kinds
 from groundlook.service.plan import read_plan
 from groundlook.service.shelf import usual_kind
 from groundlook.service.wiring.parts import Wired
@@ -136,7 +136,8 @@ def _planned(project: Project, choices: Choices) -> tuple[dict[str, Any], list[s
     if choices.kind and choices.kind != settings.get("kind", usual_kind(project)):
         kind_of(choices.kind).learns()
         settings["kind"] = choices.kind
-        settings.pop("arch", None)
+        for key in ("arch", "start"):  # of the kind before
+            settings.pop(key, None)
         changes.append(f"trainings make models of kind {choices.kind}")
     return settings, changes
 
@@ -148,12 +149,13 @@ def _listed(names: Mapping[str, Any]) -> str:
 def _import(
     wired: Wired, project: Project, read: yolo_weights.Weights, kept: Path, arch: str, digest: str
 ) -> ModelCard:
-    names, kind = read.names or (), str(project.settings.get("kind") or usual_kind(project))
+    names, kind = read.names or (), kind_by_arch(arch)
     card = ModelCard(
         version_of(kind, ["", arch, digest]), kind, arch, names, "", verdict="imported", created=time.time()
     )
     clean = yolo_weights.save(kept.with_name(f"{digest}-checked.safetensors"), read)
     card = replace(card, sha256=yolo_weights.digest(clean))
+    kind_of(kind).load().load(card, clean, project.config.labels, project.settings.get("label_map") or None)
     wired.registry.save(project.id, card, clean)
     if wired.registry.serving(project.id) is None:
         wired.registry.promote(project.id, card.version)

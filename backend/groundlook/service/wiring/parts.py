@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from groundlook.core.prompts import Picture, Prompts
 from groundlook.core.types import Annotation, Control, LabelConfig, Project, Task
 from groundlook.learning.registry import FileRegistry
 from groundlook.loop import LANES, Loop, LoopSettings
+from groundlook.models.sam.pictures import picture_of
 from groundlook.models.thumbnail import Thumbnail
 from groundlook.scoring.score import score_prediction
 from groundlook.service.app import create_app
@@ -174,7 +174,7 @@ def decode_task(body: Mapping[str, Any], project: Project) -> Task:
     tile = tile_ref(data)
     split = data.get("split")
     return Task(
-        id=int(body["id"]) if isinstance(body.get("id"), int) else 0,
+        id=body["id"] if isinstance(body.get("id"), int) and 0 <= body["id"] < 2**63 else 0,
         image=image if isinstance(image, str) else "",
         tile=tile,
         split=split if split in ("train", "val", "margin") else "train",
@@ -206,8 +206,7 @@ class TaskImages:
         """See `core.ports.Images`. What is no tile of ours is fetched at once: its URL may show something else now."""
         if image or task.tile is None:
             pixels = self._http.read(project, task.others.get(image, "") if image else task.image)
-            tile = Tile(pixels)
-            return Picture(hashlib.blake2b(pixels.data, digest_size=16).hexdigest(), tile.size, lambda: tile)
+            return picture_of(Tile(pixels))
         ref = task.tile
         with opened(ref.source, self._roots, self._hosts, etag=ref.etag):
             pass  # an answer out of the cache is of this very file

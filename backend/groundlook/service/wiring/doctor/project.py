@@ -9,11 +9,13 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from groundlook.core.types import Project
+from groundlook.core.types import Project, Region
 from groundlook.loop.answer import served_version
 from groundlook.loop.interact import NO_SEGMENTER
 from groundlook.loop.route import plan_of
 from groundlook.service.finding import Finding, fail, fine, skip, warn
+from groundlook.service.kinds import finds
+from groundlook.service.shelf import usual_kind
 from groundlook.service.wiring.doctor.pictures import image, tile, unreadable
 from groundlook.service.wiring.doctor.service import TIMEOUT
 from groundlook.service.wiring.parts import Wired
@@ -43,22 +45,38 @@ def controls(wired: Wired, project: Project) -> Finding:
     gone = [n for n in (*plan.routes, plan.output) if n and n not in named]
     if gone:
         return fail(f"the plan answers for {', '.join(gone)}, which the label config lacks", f"{AGAIN} --plan …")
-    numbers = [f"{c.type} {c.name!r}" for c in named.values() if not c.labels and c.name not in plan.routes]
-    unserved = [f"{tag} {name!r}" for tag, name in config.unserved]
-    if numbers or unserved:
-        remedy = "people answer these; a Number or Rating can be answered if the plan says how (README, Models)"
-        return warn(f"not answered: {', '.join([*numbers, *unserved])}", remedy)
-    return fine(f"all {len(named)} are answered: {', '.join(named)}")
+    answered = {*plan.routes, *_by_own(wired, project)}
+    silent = [f"{c.type} {c.name!r}" for c in named.values() if c.name not in answered and not c.smart]
+    silent += [f"{tag} {name!r}" for tag, name in config.unserved]
+    if silent:
+        remedy = "people answer these; a plan can name a model for a control (README, Models)"
+        return warn(f"no model answers for {', '.join(silent)}", remedy)
+    return fine(f"models answer for {', '.join(n for n in named if n in answered)}")
+
+
+def _by_own(wired: Wired, project: Project) -> set[str]:
+    """The controls that what the project's own model finds goes to."""
+    card = wired.registry.serving(project.id)
+    kind = str(project.settings.get("kind") or usual_kind(project)) if card is None else card.kind
+    arch = str(project.settings.get("arch") or "") if card is None else card.arch
+    free = [c for c in project.config.controls if c.name not in plan_of(project).routes]
+    found = (wired.loop.shapes.target(free, Region(finds(kind, arch), label)) for label in project.config.labels)
+    return {control.name for control in found if control is not None}
 
 
 def smart(wired: Wired, project: Project) -> Finding:
-    """The model behind smart tools is there."""
+    """The model behind smart tools is there, and Label Studio offers them."""
     tools = [c.name for c in (*project.config.controls, *project.config.others) if c.smart]
     plan = plan_of(project)
     spec = plan.models[plan.interactive] if plan.interactive else wired.brought.sam
     if spec is None:
         return warn(f"smart tools {', '.join(tools)} have no model", NO_SEGMENTER) if tools else skip("no smart tools")
-    wired.brought.locate(spec)
+    if not wired.brought.found(spec) and "://" not in spec.weights:
+        wired.brought.locate(spec)  # says what to do
+    asked = next((b.url for b in backends(wired.client, project) if b.smart), None)
+    if asked != wired.settings.url:
+        says = f"the editor asks {asked}" if asked else "the editor offers no smart tools"
+        return fail(f"{says} instead of {wired.settings.url}", f"{AGAIN}; switch off smart tools of other backends")
     chosen = "; ".join(wired.brought.runtimes()) or "the fastest runtime is found out at the first start"
     return fine(f"{spec.kind} of {spec.weights}; {chosen}")
 
