@@ -18,6 +18,7 @@ import torch
 
 from groundlook.core.errors import InvalidInput, InvalidWeights
 from groundlook.models.runtime import Compiled, Network, compiled, describe
+from groundlook.models.runtime.record import Trial
 from groundlook.models.runtime.runtimes import RUNTIMES
 from groundlook.models.runtime.select import EXACT
 from tests.models import runtime_networks
@@ -221,6 +222,14 @@ def test_a_child_that_dies_leaves_pytorch(tmp_path: Path) -> None:
     found = compiled(network("dying", arguments={"marker": str(marker)}), tmp_path / "home")
     assert found.runtime == "torch eager"
     assert describe(tmp_path / "home") == []  # the next start tries again
+
+
+def test_a_trial_that_takes_too_long_is_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from groundlook.models.runtime import trials
+
+    monkeypatch.setattr(trials, "_SECONDS", 0.05)
+    (one,) = trials.run(PICTURE, tmp_path, ["torch channels-last"], Trial("torch eager"), None, None)
+    assert "took over 0.05 s, and was ended" in str(one)
 
 
 def test_weights_that_are_refused_say_so(tmp_path: Path) -> None:

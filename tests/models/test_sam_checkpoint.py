@@ -123,7 +123,17 @@ def test_a_wrong_hash_and_a_missing_file_say_so(tmp_path: Path, state: dict[str,
 
 
 @pytest.mark.parametrize(
-    "body", ["{", "{}", '{"raw": [1, 0], "iou": [0, 1], "pairs": 1, "before": 0, "after": 0}', "[]"]
+    "body",
+    [
+        "{",
+        "{}",
+        '{"raw": [1, 0], "iou": [0, 1], "pairs": 1, "before": 0, "after": 0}',
+        '{"raw": [0, 1], "iou": [0, 1], "pairs": Infinity, "before": 0, "after": 0}',
+        "[" * 100_000,
+        " " * (1 << 20) + "{}",
+        "[]",
+    ],
+    ids=range(7),
 )
 def test_a_calibration_that_can_not_be_used_is_refused(tmp_path: Path, state: dict[str, Any], body: str) -> None:
     path = save(tmp_path / "a.safetensors", Weights(state))
@@ -132,7 +142,17 @@ def test_a_calibration_that_can_not_be_used_is_refused(tmp_path: Path, state: di
         load(path)
 
 
-@pytest.mark.parametrize("options", [{"points": 0}, {"points": "many"}, {"overlap": 0.0}, {"stability": None}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"points": 0},
+        {"points": "many"},
+        {"points": float("inf")},
+        {"overlap": 0.0},
+        {"stability": None},
+        {"predicted_iou": float("nan")},
+    ],
+)
 def test_options_that_make_no_sense_are_refused_when_it_loads(
     tmp_path: Path, state: dict[str, Any], options: dict[str, Any]
 ) -> None:
@@ -182,6 +202,27 @@ def test_an_onnx_encoder_goes_with_the_decoder_of_any_large_sam(tmp_path: Path) 
     (tmp_path / "broken.onnx").write_bytes(encoder.read_bytes()[:1000])
     with pytest.raises(InvalidWeights, match="can't be used"):
         load(weights, "onnx", encoder=str(tmp_path / "broken.onnx"))
+
+
+def test_an_onnx_encoder_in_several_files_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    from groundlook.models.sam import given
+
+    onnx = pytest.importorskip("onnx")
+    whole = onnx.load(_onnx(tmp_path / "whole.onnx"))
+    tensor = whole.graph.initializer[0]
+    tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), "w"))  # as bytes, which can move
+    onnx.save(whole, tmp_path / "split.onnx", save_as_external_data=True, location="split.data")
+    with pytest.raises(InvalidWeights, match="tensor 'w' lies in another file"):
+        given.load(tmp_path / "split.onnx", ARCHS["onnx"])
+
+
+def test_the_export_of_a_network_goes_by_its_code_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from groundlook.models.sam import build
+
+    before = build.encoder_network("tiny", Path("w"), "0").key
+    monkeypatch.setattr(build, "CODE", "sam-0")
+    assert build.encoder_network("tiny", Path("w"), "0").key != before
 
 
 def test_mobile_sam_sees_as_timms_tinyvit_does() -> None:

@@ -69,6 +69,20 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # learning
 
 
+def test_numbers_that_are_none_are_no_empty_tile(tmp_path: Path, untrained: Path) -> None:
+    import torch
+
+    state = read(untrained).state
+    name = next(name for name in state if name.endswith("running_var"))
+    broken = save(tmp_path / "nan.safetensors", Weights({**state, name: state[name] * float("nan")}, LABELS, SMALL))
+    with pytest.raises(InvalidWeights, match=f"not finite, in {name}"):
+        load(broken, SMALL)
+    negative = {**state, name: torch.full_like(state[name], -1.0)}
+    model = load(save(tmp_path / "negative.safetensors", Weights(negative, LABELS, SMALL)), SMALL)
+    with pytest.raises(InvalidWeights, match="answers with NaN"):
+        model.predict([scene(0)[0]])
+
+
 def test_learns_two_classes_and_finds_them_elsewhere(tmp_path: Path) -> None:
     seen: list[tuple[float, str]] = []
     trainer = SegmentationTrainer(SMALL, recipe=Recipe(epochs=12, batch=4, rate=3e-3))

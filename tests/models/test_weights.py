@@ -141,6 +141,27 @@ def test_other_things_than_weights_are_invalid(tmp_path: Path) -> None:
             read(tmp_path / name)
 
 
+def test_tensors_larger_than_their_file_are_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1, dtype=torch.float16).expand(1 << 40)}, tmp_path / "repeated.pt")
+    torch.save({"a": torch.zeros(1 << 40, device="meta")}, tmp_path / "described.pt")
+    sparse = torch.sparse_coo_tensor(torch.zeros(1, 0), torch.zeros(0), (1 << 40,), check_invariants=True)
+    torch.save({"a": sparse}, tmp_path / "sparse.pt")
+    for name in ("repeated.pt", "described.pt", "sparse.pt"):
+        assert (tmp_path / name).stat().st_size < 4000
+        with pytest.raises(InvalidWeights, match="weights"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("body", [b"\x80\x02X\x01", b"\x80\x02.", b"\x80\x020.", b"\x80\x02h\x00."])
+def test_a_crafted_pickle_is_invalid(tmp_path: Path, body: bytes) -> None:
+    torch.save({"a": torch.zeros(1)}, tmp_path / "w.pt")
+    with zipfile.ZipFile(tmp_path / "w.pt") as whole, zipfile.ZipFile(tmp_path / "crafted.pt", "w") as crafted:
+        for name in whole.namelist():
+            crafted.writestr(name, body if name.endswith("data.pkl") else whole.read(name))
+    with pytest.raises(InvalidWeights, match="fetch them again"):
+        read(tmp_path / "crafted.pt")
+
+
 def test_a_wrong_hash_names_both(tmp_path: Path, module: Any) -> None:
     path = save(tmp_path / "w.safetensors", Weights(module.state_dict()))
     with pytest.raises(InvalidWeights) as caught:
@@ -246,6 +267,31 @@ def test_a_download_that_broke_off_goes_on_where_it_stopped(tmp_path: Path) -> N
     assert asked == [None, "bytes=524288-"]  # whole blocks of 256 KiB
     assert told[-1] == (1.0, "1 of 1 MB")
     assert told[0][0] > 0.5
+
+
+def test_a_download_that_takes_too_long_goes_on_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body, asked = bytes(range(256)) * 4000, []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("range"))
+        start = int((asked[-1] or "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        return httpx.Response(206 if start else 200, content=body[start:])
+
+    client, wanted = httpx.Client(transport=httpx.MockTransport(answer)), sha256(body).hexdigest()
+    with monkeypatch.context() as slow:
+        slow.setattr("groundlook.models.weights.fetch._SECONDS", -1.0)
+        with pytest.raises(InvalidWeights, match=r"took over .* what came is kept"):
+            fetch("https://a.test/w.pt", wanted, tmp_path, client=client)
+    assert fetch("https://a.test/w.pt", wanted, tmp_path, client=client).read_bytes() == body
+    assert asked == [None, "bytes=262144-"]
+
+
+def test_what_changed_in_the_cache_is_fetched_again(tmp_path: Path) -> None:
+    server, body = _Server(b"weights"), b"weights"
+    path = fetch("https://a.test/w.pt", sha256(body).hexdigest(), tmp_path, client=server.client)
+    path.write_bytes(b"rotten")
+    fetch("https://a.test/w.pt", sha256(body).hexdigest(), tmp_path, client=server.client)
+    assert (path.read_bytes(), server.asked) == (body, 2)
 
 
 def test_fetch_needs_a_hash_and_bounds_the_size(tmp_path: Path) -> None:

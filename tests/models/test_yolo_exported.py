@@ -204,6 +204,48 @@ def test_exports_that_say_nonsense_are_refused(
         YoloModel.load(CARD, _small(tmp_path / "m.onnx", meta, shape))
 
 
+@pytest.mark.parametrize(
+    ("task", "outputs"),
+    [
+        ("detect", [()]),
+        ("detect", [(6, 4)]),
+        ("detect", [(1, 5, 4)]),
+        ("segment", [(1, 5, 4), (1, 32, 16, 16)]),
+        ("segment", [(1, 38, 4), (1, 31, 16, 16)]),
+        ("segment", [(1, 38, 4), (1, 32, 0, 16)]),
+        ("segment", [(1, 38, 4), (1, 32, 16, 8)]),
+        ("segment", [(1, 38, 4), (32,)]),
+    ],
+)
+def test_answers_of_other_shapes_are_refused(task: str, outputs: list[tuple[int, ...]], tmp_path: Path) -> None:
+    path = _says(tmp_path / "m.onnx", {**GOOD, "task": task}, outputs)
+    with pytest.raises(InvalidWeights, match="export it again"):
+        YoloModel.load(CARD, path).predict([Tile(np.zeros((64, 64, 3), np.uint8))])
+
+
+def _says(path: Path, meta: dict[str, str], shapes: Sequence[tuple[int, ...]]) -> Path:
+    """A network that says .5 everywhere, in those shapes."""
+    nodes, outputs = [], []
+    for i, shape in enumerate(shapes):
+        values = [0.5] * int(np.prod(shape))
+        made = onnx.helper.make_tensor("said", onnx.TensorProto.FLOAT, shape, values)
+        nodes.append(onnx.helper.make_node("Constant", [], [f"output{i}"], value=made))
+        outputs.append(onnx.helper.make_tensor_value_info(f"output{i}", onnx.TensorProto.FLOAT, shape))
+    given = onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, (1, 3, 64, 64))
+    graph = onnx.helper.make_graph(nodes, "g", [given], outputs)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.helper.set_model_props(model, meta)
+    onnx.save(model, str(path))
+    return path
+
+
+def test_keypoints_of_an_export_are_named_each_or_none(tmp_path: Path) -> None:
+    path = _says(tmp_path / "m.onnx", {**GOOD, "task": "pose", "kpt_shape": "[2, 3]"}, [(1, 12, 4)])
+    assert YoloModel.load(CARD, path, keypoints=("nose", "tail")).labels == ("a", "b")
+    with pytest.raises(InvalidInput, match="1 keypoint names for a network with 2"):
+        YoloModel.load(CARD, path, keypoints=("nose",))
+
+
 def test_files_that_are_no_exports_are_refused(tmp_path: Path) -> None:
     from dataclasses import replace
 

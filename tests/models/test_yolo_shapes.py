@@ -76,8 +76,11 @@ def test_a_mask_is_where_its_prototypes_add_up_inside_its_box() -> None:
     half = mask(np.array([124, 82, 48, 64], np.float32), np.array([1, 0], np.float32), protos, (300, 200))
     assert envelope(half) == (124, 66, 148, 98)
     assert not mask(np.array([400, 82, 9, 9], np.float32), np.array([1, 0], np.float32), protos, (300, 200)).area
-    # Of a box that reaches beyond its window, the rest is what the border says.
-    assert mask(np.array([50, 82, 400, 64], np.float32), np.array([1, 0], np.float32), protos, (300, 200)) == every
+    beyond = np.array([50, 82, 500, 400], np.float32)
+    assert mask(beyond, np.array([1, 0], np.float32), protos, (300, 200)) == every
+    # Nobody has seen what lies beyond the window: it is not the border's.
+    full = Protos(np.ones((1, 16, 24), np.float32), 4.0, column=100, row=50)
+    assert envelope(mask(beyond, np.ones(1, np.float32), full, (300, 200))) == (100, 50, 196, 114)
 
 
 def _towns(seed: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

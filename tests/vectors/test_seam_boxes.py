@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 from sahi.postprocess.combine import batched_greedy_nmm, greedy_nmm
 
 from groundlook.core.errors import InvalidInput
+from groundlook.core.geo import TileRef
+from groundlook.core.geometry import Box
+from groundlook.core.types import ModelVersion, Prediction, Region
 from groundlook_adapters.vectors.seams.boxes import Metric, greedy_groups
+from groundlook_adapters.vectors.seams.found import Seams
 from groundlook_adapters.vectors.seams.views import Views, cut_off, merged_boxes, view_groups
 from tests.vectors.seam_oracle import across, hits, looked, sahi_merged, views, world
 
@@ -167,3 +171,15 @@ def test_at_least_what_sahi_finds_at_the_seams(overlap: int) -> None:
     assert mine >= 0.995 * crossing
     assert sizes[0] <= sizes[1]  # no more boxes than sahi's: precision is no lower
     assert sizes[0] <= 1.005 * sizes[2]
+
+
+@pytest.mark.parametrize("turns", [(0.0, 0.2), (0.2, 0.0)])
+def test_a_box_that_one_window_sees_turned_meets_its_upright_twin(turns: tuple[float, float]) -> None:
+    seams = Seams((200, 100))
+    for column, turn in zip((0, 50), turns, strict=True):
+        region = Region(Box(60 - column, 20, 30, 20, turn), "car", 0.9)
+        other = Region(Box(60 - column, 60, 30, 20), "roof", 0.9)
+        tile = TileRef("a", "b", (column, 0, 100, 100))
+        seams.add(tile, Prediction(ModelVersion("m", "aa"), (region, other)))
+    found = seams.finished(None)
+    assert sorted((f.region.label, f.views) for f in found) == [("car", 2), ("roof", 2)]

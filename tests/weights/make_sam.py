@@ -208,7 +208,9 @@ def _boxes(objects: NDArray[np.int32], step: int) -> tuple[NDArray[np.float32], 
     return np.stack(middles), np.stack(sides)
 
 
-def learn(sam: torch.nn.Module, source: list[Labelled], alone: int, steps: int, rng: np.random.Generator) -> None:
+def learn(
+    sam: torch.nn.Module, source: list[Labelled], alone: int, steps: int, rate: float, rng: np.random.Generator
+) -> None:
     """`alone` steps of the encoder with its lessons, then `steps` of everything."""
     decoder, lessons = Decoder(sam), Lessons(sam)
     sam.train()
@@ -218,7 +220,7 @@ def learn(sam: torch.nn.Module, source: list[Labelled], alone: int, steps: int, 
         with torch.autocast("cpu", torch.bfloat16):
             embedding = sam.image_encoder(given.pixels)
         fast(lessons(embedding.float(), given.objects), 0.0)
-    for fast in _steps([*sam.parameters(), *lessons.parameters()], 1.5e-3, steps, "all of it"):
+    for fast in _steps([*sam.parameters(), *lessons.parameters()], rate, steps, "all of it"):
         fast(*_lesson(sam, decoder, lessons, batch(source, rng), rng))
     sam.eval()
 
@@ -311,6 +313,7 @@ def main() -> None:
     ask.add_argument("--start", type=Path, help="go on from these weights")
     ask.add_argument("--alone", type=int, default=200)
     ask.add_argument("--steps", type=int, default=500)
+    ask.add_argument("--rate", type=float, default=1.5e-3)
     ask.add_argument("--seed", type=int, default=4)
     ask.add_argument("--out", type=Path, default=TINY)
     ask.add_argument("--threads", type=int, default=1, help="more are slower on a machine that others use, too")
@@ -323,7 +326,7 @@ def main() -> None:
     else:
         look_where_asked(sam)
     alone = 0 if chosen.start else chosen.alone
-    learn(sam, scenes(TRAINING, 12), alone, chosen.steps, np.random.default_rng(chosen.seed))
+    learn(sam, scenes(TRAINING, 12), alone, chosen.steps, chosen.rate, np.random.default_rng(chosen.seed))
     write(sam, chosen.out)
     judge(chosen.out)
 

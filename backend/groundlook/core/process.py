@@ -69,7 +69,7 @@ def run_child(
         if child.stdout:
             child.stdout.close()
     if code != 0 and late.is_set():
-        raise TrainingFailed(f"{module} took over {timeout:g} s and was ended: " + " | ".join(tail))
+        raise TrainingFailed(" | ".join([*tail, f"{module} took over {timeout:g} s, and was ended"]))
     if code != 0 or result is None:
         raise TrainingFailed(f"{module} ended with exit code {code}: " + " | ".join(tail))
     return result

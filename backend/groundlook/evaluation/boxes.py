@@ -12,7 +12,7 @@ from groundlook.core.types import Prediction, Region
 from groundlook.evaluation.metrics import Detections, Truths, average_precision50
 
 LEAST_PX = 2.0
-"""Truths thinner than this are not counted, nor what finds them: they are the cut edge of something on the next tile."""
+"""Truths thinner than this are not counted, nor what finds them: they are cut edges of things on the next tile."""
 _SAME = 0.5
 
 

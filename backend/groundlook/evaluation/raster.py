@@ -16,20 +16,27 @@ from groundlook.core.types import Region
 def class_map(regions: Sequence[Region], place: Mapping[str, int], width: int, height: int) -> NDArray[np.int64]:
     """(H, W): 0 where no region is, else 1 + the place of its label; a smaller region lies on top of a larger one."""
     canvas = np.zeros((height, width), dtype=np.int64)
-    parts = [(_covered(r, width, height), place[r.label] + 1) for r in regions if r.label in place]
-    for inside, value in sorted(parts, key=lambda part: -int(part[0].sum())):
-        canvas[inside] = value
+    kept = [r for r in regions if r.label in place]
+    # Twice, since the pixels of many large regions at once take gigabytes.
+    areas = [int(_crop(r, width, height)[2].sum()) for r in kept]
+    for i in sorted(range(len(kept)), key=lambda i: -areas[i]):
+        column, row, inside = _crop(kept[i], width, height)
+        canvas[row : row + inside.shape[0], column : column + inside.shape[1]][inside] = place[kept[i].label] + 1
     return canvas
 
 
-def _covered(region: Region, width: int, height: int) -> NDArray[np.bool_]:
+def _crop(region: Region, width: int, height: int) -> tuple[int, int, NDArray[np.bool_]]:
+    """Column and row of a window that holds the region's pixels, and these, (h, w)."""
     shape = region.shape
+    ring = shape.corners() if isinstance(shape, Mask) or has_area(shape) else np.zeros((0, 2))
+    if not len(ring):
+        return 0, 0, np.zeros((0, 0), dtype=bool)
+    low = np.clip(np.floor(ring.min(axis=0)), 0, (width, height)).astype(np.int64)
+    high = np.clip(np.ceil(ring.max(axis=0)), 0, (width, height)).astype(np.int64)
+    (left, top), (right, bottom) = low.tolist(), high.tolist()
     if isinstance(shape, Mask):
-        canvas = np.zeros((height, width), dtype=bool)
-        pixels = shape.pixels()[:height, :width]
-        canvas[: pixels.shape[0], : pixels.shape[1]] = pixels
-        return canvas
-    return _fill(shape.corners(), width, height) if has_area(shape) else np.zeros((height, width), dtype=bool)
+        return left, top, shape.pixels()[top:bottom, left:right].copy()
+    return left, top, _fill(ring - low, right - left, bottom - top)
 
 
 def _fill(ring: Points, width: int, height: int) -> NDArray[np.bool_]:

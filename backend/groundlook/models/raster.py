@@ -26,6 +26,21 @@ def covered(shape: Shape, width: int, height: int) -> NDArray[np.bool_]:
     return fill(shape.corners(), width, height)
 
 
+def crop(shape: Shape, width: int, height: int) -> tuple[int, int, NDArray[np.bool_]]:
+    """What `covered` says, without most of the empty rest: column and row of a window, and its pixels (h, w)."""
+    if not (isinstance(shape, Mask) or has_area(shape)):
+        return 0, 0, np.zeros((0, 0), dtype=bool)
+    ring = shape.corners()
+    if not len(ring):
+        return 0, 0, np.zeros((0, 0), dtype=bool)
+    low = np.clip(np.floor(ring.min(axis=0)), 0, (width, height)).astype(np.int64)
+    high = np.clip(np.ceil(ring.max(axis=0)), 0, (width, height)).astype(np.int64)
+    (left, top), (right, bottom) = low.tolist(), high.tolist()
+    if isinstance(shape, Mask):
+        return left, top, shape.pixels()[top:bottom, left:right].copy()
+    return left, top, fill(ring - low, right - left, bottom - top)
+
+
 def fill(ring: Points, width: int, height: int) -> NDArray[np.bool_]:
     """(H, W): the pixels whose centre an even number of the ring's sides does not separate from the outside. `ring`:
     (N, 2), x then y, not closed. Exact, where OpenCV's fillPoly also paints every pixel that the outline touches."""
@@ -46,9 +61,12 @@ def class_map(regions: Sequence[Region], labels: Sequence[str], width: int, heig
     Regions whose label is not in `labels` are left out."""
     place = {label: i + 1 for i, label in enumerate(labels)}
     canvas = np.zeros((height, width), dtype=np.int16)
-    parts = [(covered(r.shape, width, height), place[r.label]) for r in regions if r.label in place]
-    for inside, value in sorted(parts, key=lambda part: -int(part[0].sum())):
-        canvas[inside] = value
+    kept = [r for r in regions if r.label in place]
+    # Twice, since the pixels of many large regions at once take gigabytes.
+    areas = [int(crop(r.shape, width, height)[2].sum()) for r in kept]
+    for i in sorted(range(len(kept)), key=lambda i: -areas[i]):
+        column, row, inside = crop(kept[i].shape, width, height)
+        canvas[row : row + inside.shape[0], column : column + inside.shape[1]][inside] = place[kept[i].label]
     return canvas
 
 

@@ -14,10 +14,10 @@ FULL = 0.25
 
 
 def box_uncertainty(prediction: Prediction) -> float | None:
-    """0…1: the mean, over the `TOP` vaguest of the detections shown, of the standard deviation of their sides as a share
-    of the tile's median box. Shown are as many of the surest as there are regions: a region's own score may say more
-    than the detector's, as that of a box cut out by another model does. None without a spread or without any region: a
-    box that nobody is shown can't be off."""
+    """0…1: the mean, over the `TOP` vaguest of the detections shown, of the standard deviation of their sides as a
+    share of the tile's median box. Shown are as many of the surest as there are regions: a region's own score may say
+    more than the detector's, as that of a box cut out by another model does. None without a spread or without any
+    region: a box that nobody is shown can't be off."""
     spread = prediction.spread
     sides = [_side(region.shape) for region in prediction.regions]
     sides = [side for side in sides if side > 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -42,14 +43,17 @@ class Found:
 class Seams:
     """Takes the predictions of a scene's windows, row by row, and gives out what no later window can show any more.
 
-    Upright boxes are merged as `views` says, other shapes as `merge_instances` does. Classes of whole tiles, and the
-    surfaces of a segmentation, are given out as they come: surfaces are dissolved by whoever writes them.
+    Upright boxes are merged as `views` says, other shapes as `merge_instances` does. From a label's first turned box on
+    all its boxes count as turned, those that wait as well: one window may see upright what another sees at .2°.
+    Classes of whole tiles, and the surfaces of a segmentation, are given out as they come: surfaces are dissolved by
+    whoever writes them.
     `size`: (width, height) of the scene in px.
     """
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._loose: list[Found] = []
         self._boxes, self._shapes = _Boxes(size), _Shapes(size)
+        self._turned: set[str] = set()
 
     def add(self, tile: TileRef, prediction: Prediction) -> None:
         """The regions of one window. Raises InvalidInput for a mask that is none."""
@@ -57,10 +61,17 @@ class Seams:
             shape = region.shape
             if prediction.kind == "segmentation" or isinstance(shape, WholeTile):
                 self._loose.append(Found(tile, region))
-            elif isinstance(shape, Box) and not shape.rotation:
+            elif isinstance(shape, Box) and not self._is_turned(shape, region.label):
                 self._boxes.add(tile, region, shape)
             else:
                 self._shapes.add(tile, region)
+
+    def _is_turned(self, box: Box, label: str) -> bool:
+        if box.rotation and label not in self._turned:
+            self._turned.add(label)
+            for tile, region in self._boxes.taken(label):
+                self._shapes.add(tile, region)
+        return label in self._turned
 
     def finished(self, top: int | None) -> list[Found]:
         """What can't change once all further windows begin at row `top` or below; all that is left without."""
@@ -86,6 +97,13 @@ class _Boxes:
         score = 1.0 if region.score is None else region.score
         self._rows.append((x0, y0, x1, y1, score, column, row, column + width, row + height, label))
         self._seen.append((tile, region))
+
+    def taken(self, label: str) -> list[Seen]:
+        """Those of `label`, which are here no more."""
+        kept = [seen[1].label != label for seen in self._seen]
+        taken = [seen for seen, stays in zip(self._seen, kept, strict=True) if not stays]
+        self._rows, self._seen = list(compress(self._rows, kept)), list(compress(self._seen, kept))
+        return taken
 
     def finished(self, top: int | None) -> list[Found]:
         if not self._rows:

@@ -21,6 +21,7 @@ from groundlook.models.pixels import as_rgb
 from groundlook.models.raster import mask_at
 from groundlook.models.training.tensors import load_strictly, named
 from groundlook.models.weights.file import read
+from groundlook.models.windows import uncut
 
 if TYPE_CHECKING:
     import torch
@@ -97,7 +98,9 @@ class MaskRCNNModel:
     def predict(self, tiles: Sequence[Tile]) -> list[Prediction]:
         """One prediction per tile, in order. `tile.pixels`: uint8 (H, W, B), see `pixels.as_rgb`.
 
-        Regions are Masks, best first; an instance whose mask is empty is left out. Raises InvalidInput.
+        Regions are Masks, best first; an instance whose mask is empty is left out. At most 300 detections for each
+        window through which a tile is seen; what a window cuts off gives way to what another shows whole
+        (`windows.uncut`). Raises InvalidInput.
         """
         return [self._predict(as_rgb(tile)) for tile in tiles]
 
@@ -107,15 +110,17 @@ class MaskRCNNModel:
 
         height, width = picture.shape[:2]
         with torch.inference_mode():
-            parts = [
-                self._window(picture[row : row + h, column : column + w], column, row)
-                for column, row, w, h in grid(width, height, _LARGEST, _OVERLAP)
-            ]
+            windows = list(grid(width, height, _LARGEST, _OVERLAP))
+            parts = [self._window(picture[y : y + h, x : x + w], x, y) for x, y, w, h in windows]
             boxes, proba, masks = (torch.cat([part[i] for part in parts]) for i in range(3))
             score, label = proba.max(1)
-            kept = batched_nms(boxes, score, label, _OVERLAP_IOU)[:_MOST]
-            table, places = proba[kept].cpu().numpy().astype(np.float32), label[kept].tolist()
-            found = zip(boxes[kept].tolist(), masks[kept].cpu().numpy(), table, places, strict=True)
+            window = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
+            whole = uncut(boxes.cpu().numpy(), score.cpu().numpy(), label.cpu().numpy(), window, windows)
+            places = torch.from_numpy(np.flatnonzero(whole)).to(boxes.device)
+            nms = batched_nms(boxes[places], score[places], label[places], _OVERLAP_IOU)
+            kept = places[nms[: _MOST * len(windows)]]
+            table, which = proba[kept].cpu().numpy().astype(np.float32), label[kept].tolist()
+            found = zip(boxes[kept].tolist(), masks[kept].cpu().numpy(), table, which, strict=True)
         regions: list[Region] = []
         for box, soft, row, place in found:
             shape = paste(soft, box, width, height)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from groundlook.core.errors import TrainingFailed
 from groundlook.core.geo import Tile
 from groundlook.core.ports import Progress
 from groundlook.core.types import Region
-from groundlook.models.raster import covered
+from groundlook.models.raster import crop
 from groundlook.models.training import spool
 from groundlook.models.training.parent import Recipe, epochs, train_in_child
 
@@ -58,11 +59,7 @@ class MaskRCNNTrainer:
 
         def describe(regions: Sequence[Region], width: int, height: int) -> spool.Truth:
             kept = [r for r in regions if r.label in place]
-            masks = [covered(r.shape, width, height) for r in kept]
-            return {
-                "masks": np.stack(masks) if masks else np.zeros((0, height, width), dtype=bool),
-                "labels": np.array([place[r.label] for r in kept], dtype=np.int64),
-            }
+            return pixels_of([crop(r.shape, width, height) for r in kept], [place[r.label] for r in kept])
 
         def cut(truth: spool.Truth, window: tuple[int, int, int, int]) -> spool.Truth:
             nonlocal instances
@@ -84,16 +81,38 @@ class MaskRCNNTrainer:
         return train_in_child(_CHILD, self._arch, start, out, progress, prepare)
 
 
-def cut_instances(truth: spool.Truth, window: tuple[int, int, int, int]) -> spool.Truth:
-    """The instances in a window: "masks" uint8, packed bits of bool (N, h, w), "labels" (N,), "shape" (N, h, w).
-    Those of which a sliver, or less than a quarter, is in the window are left out."""
-    column, row, width, height = window
-    masks = truth["masks"][:, row : row + height, column : column + width]
-    seen, whole = masks.sum(axis=(1, 2)), truth["masks"].sum(axis=(1, 2))
-    wide = (masks.any(axis=1).sum(axis=1) >= _SLIVER) & (masks.any(axis=2).sum(axis=1) >= _SLIVER)
-    kept = wide & (seen >= _VISIBLE * whole)
+def pixels_of(crops: Sequence[tuple[int, int, NDArray[np.bool_]]], labels: Sequence[int]) -> spool.Truth:
+    """The instances of a tile, each as its own window of it, see `raster.crop`: "windows" (N, 4): column, row, width,
+    height; "pixels" bool: those of all windows, one after the other; "labels" (N,)."""
+    windows = [(column, row, inside.shape[1], inside.shape[0]) for column, row, inside in crops]
     return {
-        "masks": np.packbits(masks[kept]),
-        "shape": np.array(masks[kept].shape, dtype=np.int64),
+        "windows": np.array(windows, dtype=np.int64).reshape(-1, 4),
+        "pixels": np.concatenate([np.zeros(0, dtype=bool), *(inside.ravel() for _, _, inside in crops)]),
+        "labels": np.array(labels, dtype=np.int64),
+    }
+
+
+def cut_instances(truth: spool.Truth, window: tuple[int, int, int, int]) -> spool.Truth:
+    """The instances of `pixels_of` in a window: "masks" uint8, packed bits of bool (N, h, w), "labels" (N,), "shape"
+    (N, h, w). Those of which a sliver, or less than a quarter, is in the window are left out."""
+    column, row, width, height = window
+    masks, kept, start = [], [], 0
+    for i, (x, y, w, h) in enumerate(truth["windows"].tolist()):
+        inside = truth["pixels"][start : start + w * h].reshape(h, w)
+        start += w * h
+        left, top, right, bottom = max(x, column), max(y, row), min(x + w, column + width), min(y + h, row + height)
+        if right - left < _SLIVER or bottom - top < _SLIVER:
+            continue
+        seen = inside[top - y : bottom - y, left - x : right - x]
+        wide = min(int(seen.any(axis=0).sum()), int(seen.any(axis=1).sum())) >= _SLIVER
+        if wide and seen.sum() >= _VISIBLE * inside.sum():
+            mask = np.zeros((height, width), dtype=bool)
+            mask[top - row : bottom - row, left - column : right - column] = seen
+            masks.append(mask)
+            kept.append(i)
+    found = np.stack(masks) if masks else np.zeros((0, height, width), dtype=bool)
+    return {
+        "masks": np.packbits(found),
+        "shape": np.array(found.shape, dtype=np.int64),
         "labels": truth["labels"][kept],
     }

@@ -51,9 +51,7 @@ def check_alone(model: Path) -> None:
         message = waiting.pop()
         if isinstance(message, TensorProto):
             if message.data_location == TensorProto.EXTERNAL:
-                raise InvalidWeights(
-                    f"{model} keeps the tensor {message.name!r} in another file: export it as one (save_as_external_data=False)"
-                )
+                raise InvalidWeights(f"its tensor {message.name[:60]!r} lies in another file: save it as one file")
             continue
         for about, value in message.ListFields():
             if about.message_type is not None:

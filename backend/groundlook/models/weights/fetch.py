@@ -38,7 +38,8 @@ def fetch(
 
     A path is returned as it is. A URL (https only) is downloaded once, into `cache_dir` under its hash; what lies
     there already is not downloaded again unless it changed, and a download that broke off, or took over half an hour,
-    goes on where it stopped. `progress` is told how far it is, and may end it by raising. Raises InvalidWeights: wrong hash (naming both), too large, unreachable.
+    goes on where it stopped. `progress` is told how far it is, and may end it by raising. Raises InvalidWeights: wrong
+    hash (naming both), too large, unreachable.
     """
     wanted = sha256.strip().lower()
     if not _SHA256.fullmatch(wanted):

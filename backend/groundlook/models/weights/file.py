@@ -122,5 +122,5 @@ def _floats(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.Te
 
 def _whole(value: torch.Tensor) -> bool:
     """Whether every number of it is in the file: one that is repeated (stride 0) or described would fill any memory."""
-    held = value.untyped_storage().nbytes()
-    return value.device.type == "cpu" and value.numel() * value.element_size() <= held
+    held = int(value.untyped_storage().nbytes())
+    return str(value.device) == "cpu" and int(value.numel()) * int(value.element_size()) <= held

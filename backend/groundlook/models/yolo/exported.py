@@ -50,15 +50,14 @@ class Exported:
     def _seen(self, picture: NDArray[np.uint8], labelling: Labelling) -> Candidates:
         batch = _canvas(picture, self.fixed) if self.fixed else padded([picture], self.head.strides[-1])
         said = self._said(batch)
-        rows = said[0][0].astype(np.float32, copy=False)
+        rows = _numbers(said[0], 3)
         boxes, scores, extra = _of_best(rows, self.head) if self.best else _of_all(rows, self.head)
         scores = np.maximum(labelling.by_label(scores), 0)
         best = scores.max(axis=0, initial=0)
         places = np.flatnonzero(best > LOWEST)
         protos: tuple[Protos, ...] = ()
         if self.head.kind == "segment":
-            values = said[1][0].astype(np.float32, copy=False)
-            protos = (Protos(values, batch.shape[2] / values.shape[2]),)
+            protos = (_protos(said[1], extra.shape[1], batch.shape[1:3]),)
         kept = extra[places]
         if self.head.kind == "pose":
             kept = _keypoints(kept, self.head.keypoints)
@@ -72,6 +71,8 @@ class Exported:
             said: Sequence[NDArray[Any]] = self.run([given])
         except Exception as error:  # a file made by anybody may fail in any way
             raise InvalidWeights(f"the exported network can't be run ({_first(error)}): {_REMEDY}") from error
+        if not all(isinstance(part, np.ndarray) and part.dtype.kind in "fiu" for part in said):
+            raise InvalidWeights(f"the exported network answers with what are no arrays of numbers: {_REMEDY}")
         if not all(np.isfinite(part).all() for part in said):
             raise InvalidWeights("the exported network answers with NaN: its weights are broken, export it again")
         return said
@@ -83,7 +84,9 @@ def opened(path: Path) -> Exported:
     if not path.is_file():
         raise InvalidWeights(f"weights {path} don't exist: give the path of an .onnx, .safetensors or .pt file")
     try:
-        from groundlook.models.runtime.inside_onnxruntime import load
+        from groundlook.models.runtime.inside_onnxruntime import check_alone, load
+
+        check_alone(path)
 
         runner: Any = load(path, None)
     except ImportError as error:
@@ -93,9 +96,12 @@ def opened(path: Path) -> Exported:
     session = runner.session
     about = session.get_modelmeta().custom_metadata_map
     names, kind = _names(about.get("names", ""), path), _kind(about.get("task", ""), path)
-    shape, count = session.get_inputs()[0].shape, len(session.get_outputs())
-    if len(session.get_inputs()) != 1 or session.get_inputs()[0].type != "tensor(float)" or len(shape) != 4:
+    given, said = session.get_inputs(), session.get_outputs()
+    if len(given) != 1 or given[0].type != "tensor(float)" or len(given[0].shape) != 4:
         raise InvalidWeights(f"weights {path} take no float32 picture (1, 3, H, W): {_REMEDY}, without half=True")
+    if not said or not all(one.type.startswith("tensor(") and one.shape for one in said):
+        raise InvalidWeights(f"weights {path} give {[one.type for one in said]}, not arrays: {_REMEDY}")
+    shape, count = given[0].shape, len(said)
     if shape[1] != 3 or count != (2 if kind == "segment" else 1):
         raise InvalidWeights(f"weights {path} take {shape[1]} bands and give {count} outputs: {_REMEDY}, of 3 bands")
     if isinstance(shape[0], int) and shape[0] != 1:
@@ -103,27 +109,49 @@ def opened(path: Path) -> Exported:
     stride = _number(about.get("stride"), path, "stride") if kind != "classify" else 1
     points = _shape(about.get("kpt_shape", ""), path) if kind == "pose" else (0, 0)
     head = Head(kind, len(names), (stride,), 0, points)
-    best = session.get_outputs()[0].shape[-1] == 6 + _extra(head) and (
+    best = said[0].shape[-1] == 6 + _extra(head) and (
         _literal(about.get("end2end", "False")) is True or "'nms': True" in about.get("args", "")
     )
     return Exported(head, runner, names, _point_names(about.get("kpt_names", ""), points[0]), _fixed(shape, path), best)
 
 
+def _numbers(part: NDArray[Any], axes: int) -> Floats:
+    """(1, …) of `axes` axes → float32 (…)."""
+    if part.ndim != axes or part.shape[0] != 1:
+        raise InvalidWeights(f"the exported network gives {part.shape}, not {axes} axes from 1 on: {_REMEDY}")
+    found: Floats = part[0].astype(np.float32, copy=False)
+    return found
+
+
+def _protos(part: NDArray[Any], count: int, seen: tuple[int, ...]) -> Protos:
+    """`seen`: (height, width) px of what the network saw."""
+    values = _numbers(part, 4)
+    number, high, wide = values.shape
+    if number != count or not high or not wide or seen[0] * wide != seen[1] * high:
+        raise InvalidWeights(f"the exported network gives {values.shape} for {count} mask coefficients: {_REMEDY}")
+    return Protos(values, seen[1] / wide)
+
+
 def _of_all(rows: Floats, head: Head) -> tuple[Floats, Floats, Floats]:
     """(4 + C + E, A) → boxes (A, 4) centre x, y, width, height; scores (C, A); extra (A, E)."""
-    wanted = 4 + head.classes + (_extra(head) if head.kind != "segment" else rows.shape[0] - 4 - head.classes)
-    if rows.ndim != 2 or rows.shape[0] != wanted:
+    least = 4 + head.classes
+    wanted = max(rows.shape[0], least) if head.kind == "segment" else least + _extra(head)
+    if rows.shape[0] != wanted:
         raise InvalidWeights(f"the exported network gives {rows.shape}, not {wanted} numbers an anchor: {_REMEDY}")
     return rows[:4].T, rows[4 : 4 + head.classes], rows[4 + head.classes :].T
 
 
 def _of_best(rows: Floats, head: Head) -> tuple[Floats, Floats, Floats]:
     """(B, 6 + E): x0, y0, x1, y1 (centre x, y, width, height of turned boxes), confidence, class, extra."""
+    if rows.shape[1] != 6 + _extra(head):
+        raise InvalidWeights(
+            f"the exported network gives {rows.shape}, not {6 + _extra(head)} numbers a box: {_REMEDY}"
+        )
     boxes = rows[:, :4]
     if head.kind != "obb":
         boxes = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], 1)
     scores = np.zeros((head.classes, len(rows)), np.float32)
-    label = np.clip(rows[:, 5].astype(np.intp), 0, head.classes - 1)
+    label = np.clip(rows[:, 5], 0, head.classes - 1).astype(np.intp)
     scores[label, np.arange(len(rows))] = rows[:, 4]
     return boxes, scores, rows[:, 6:]
 

@@ -12,13 +12,16 @@ from groundlook.models.yolo.candidates import Floats, Protos
 
 def mask(box: Floats, coefficients: Floats, protos: Protos, size: tuple[int, int]) -> Mask:
     """One detection's pixels in a tile of `size` (width, height): where its prototypes add up to more than 0, inside
-    its box (YOLACT, arXiv 1904.02689), at the tile's resolution.
+    its box (YOLACT, arXiv 1904.02689) and the window that they are of, at the tile's resolution.
 
     `box`: (4,) centre x, y, width, height, tile px; `coefficients`: (P,).
     """
     width, height = size
-    x0, y0 = (int(max(0.0, round(float(c - s / 2)))) for c, s in zip(box[:2], box[2:], strict=True))
-    x1, y1 = (int(min(m, round(float(c + s / 2)))) for c, s, m in zip(box[:2], box[2:], (width, height), strict=True))
+    _, high, wide = protos.values.shape
+    low = (max(0, protos.column), max(0, protos.row))
+    end = (min(width, protos.column + int(wide * protos.scale)), min(height, protos.row + int(high * protos.scale)))
+    x0, y0 = (int(max(m, round(float(c - s / 2)))) for c, s, m in zip(box[:2], box[2:], low, strict=True))
+    x1, y1 = (int(min(m, round(float(c + s / 2)))) for c, s, m in zip(box[:2], box[2:], end, strict=True))
     if x1 <= x0 or y1 <= y0:
         return Mask(width, height, np.zeros((0, 2), np.int64))
     inside = _enlarged(coefficients, protos, (x0, y0, x1, y1)) > 0

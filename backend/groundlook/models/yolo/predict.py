@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundlook.core.errors import InvalidInput, InvalidWeights
-from groundlook.core.geo import Tile
+from groundlook.core.geo import Tile, WindowPx
 from groundlook.core.geometry import WholeTile
 from groundlook.core.tiling import grid
 from groundlook.core.types import ModelCard, ModelVersion, Prediction, Region
@@ -18,11 +18,11 @@ from groundlook.models.pixels import as_rgb
 from groundlook.models.weights.file import check, read
 from groundlook.models.yolo import shapes
 from groundlook.models.yolo.built import TOLERANCE, Built, build
-from groundlook.models.yolo.candidates import LOWEST, Candidates, Floats, joined
+from groundlook.models.yolo.candidates import LOWEST, Candidates, Floats
 from groundlook.models.yolo.exported import Exported, opened
 from groundlook.models.yolo.labelling import Labelling, labelling
 from groundlook.models.yolo.network import CLASSIFIED_PX
-from groundlook.models.yolo.suppress import suppressed
+from groundlook.models.yolo.suppress import best
 
 __all__ = ["LOWEST", "YoloModel"]
 
@@ -79,6 +79,7 @@ class YoloModel:
             if len(classes) != len(network.names):
                 raise InvalidWeights(f"{weights} was exported with {len(network.names)} classes, not {len(classes)}")
             found = labelling(classes, labels if labels is not None else classes, mapping, keypoints or network.points)
+            _check_names(keypoints, network.head.keypoints[0])
             return cls(card.version, network, found, confidence)
         content = read(weights, card.sha256 or None)
         arch, classes = card.arch or content.arch or "", card.labels or content.names or ()
@@ -97,11 +98,7 @@ class YoloModel:
             folder=folder,
             tolerance=tolerance,
         )
-        if keypoints and built.head.keypoints[0] != len(keypoints):
-            count = built.head.keypoints[0]
-            raise InvalidInput(
-                f"{len(keypoints)} keypoint names for a network with {count}: name each of them, or none"
-            )
+        _check_names(keypoints, built.head.keypoints[0])
         return cls(card.version, built, found, confidence)
 
     @property
@@ -127,7 +124,8 @@ class YoloModel:
         """One prediction per tile, in order. `tile.pixels`: uint8 (H, W, B), see `pixels.as_rgb`.
 
         Regions are in tile pixels, best first, see `shapes.regions`; of a -cls network the likeliest label, of
-        `confidence` or more. Thread-safe. Raises InvalidInput.
+        `confidence` or more. At most 1000 detections for each window through which a tile is seen; what a window cuts
+        off gives way to what another shows whole (`windows.uncut`). Thread-safe. Raises InvalidInput.
         """
         pictures = [as_rgb(tile) for tile in tiles]
         if self._network.head.kind == "classify":
@@ -143,21 +141,21 @@ class YoloModel:
         fixed, points = self._network.fixed, self._network.head.kind == "pose"
         size, overlap = (fixed[0], min(_OVERLAP, fixed[0] // 4)) if fixed else (_LARGEST, _OVERLAP)
         parts: list[list[Candidates]] = [[] for _ in pictures]
-        for column, row, w, h in grid(width, height, size, overlap):
+        windows = list(grid(width, height, size, overlap))
+        for column, row, w, h in windows:
             seen = [p[row : row + h, column : column + w] for p in pictures]
             for place, part in enumerate(self._network.candidates(seen, self._labelling)):
                 parts[place].append(part.moved(column, row, points))
-        return [self._prediction(joined(part), (width, height)) for part in parts]
+        return [self._prediction(part, windows, (width, height)) for part in parts]
 
-    def _prediction(self, every: Candidates, size: tuple[int, int]) -> Prediction:
+    def _prediction(self, parts: list[Candidates], windows: list[WindowPx], size: tuple[int, int]) -> Prediction:
         kind = self._network.head.kind
-        score, label = every.proba.max(axis=1, initial=0), every.proba.argmax(axis=1)
-        kept = every.take(suppressed(every.boxes, score, label, every.extra[:, 0] if kind == "obb" else None))
+        kept = best(parts, windows, kind == "obb")
         found = tuple(shapes.regions(kept, kind, self._labelling, self._confidence, size))
         proba = kept.proba
         if self._labelling.points is not None:
             proba = self._labelling.of_points(proba, kept.extra)
-        return Prediction(self._version, found, np.ascontiguousarray(proba), every.peak, spread=kept.spread)
+        return Prediction(self._version, found, np.ascontiguousarray(proba), kept.peak, spread=kept.spread)
 
     def _classified(self, picture: NDArray[np.uint8]) -> Prediction:
         side = self._network.fixed or (CLASSIFIED_PX, CLASSIFIED_PX)
@@ -171,6 +169,11 @@ class YoloModel:
         # What the network gives to classes that are no label is shared out, so that the row adds up to 1.
         table: Floats = (proba / max(float(proba.sum()), 1e-12))[None]
         return Prediction(self._version, found, table, sure, kind="classification")
+
+
+def _check_names(keypoints: Sequence[str], count: int) -> None:
+    if keypoints and count != len(keypoints):
+        raise InvalidInput(f"{len(keypoints)} keypoint names for a network with {count}: name each of them, or none")
 
 
 def _batches(pictures: Sequence[NDArray[np.uint8]]) -> Iterator[list[int]]:

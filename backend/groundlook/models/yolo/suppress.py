@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from groundlook.models.yolo.candidates import Floats
+from groundlook.core.geo import WindowPx
+from groundlook.models.windows import uncut
+from groundlook.models.yolo.candidates import Candidates, Floats, joined
 
 OVERLAP = 0.6
 """Two candidates of one label that overlap by more (IoU) are one thing."""
 MOST = 1000
+"""Of one window."""
 _MOST_COMPARED = 30_000
 _MOST_TURNED = 3_000
 
 
-def suppressed(boxes: Floats, score: Floats, label: NDArray[np.intp], angle: Floats | None = None) -> NDArray[np.intp]:
-    """Places of those that no better one of the same label covers, best first, `MOST` at most.
+def best(parts: Sequence[Candidates], windows: Sequence[WindowPx], turned: bool) -> Candidates:
+    """Of the candidates that the `windows` of a tile show, each of the things once, best first: in each window by
+    suppression, then without what a window cut off, then by suppression again. `turned`: `extra` holds angles."""
+    if len(parts) == 1:
+        return _kept(parts[0], turned, 1)
+    every = joined([_kept(part, turned, 1) for part in parts])
+    half = np.stack(_half_sides(every.boxes, every.extra[:, 0]), 1) if turned else every.boxes[:, 2:] / 2
+    corners = np.concatenate([every.boxes[:, :2] - half, every.boxes[:, :2] + half], 1)
+    score, label = every.proba.max(axis=1, initial=0), every.proba.argmax(axis=1)
+    # (a window has no prototypes where the network makes no masks, and `window` counts parts all the same)
+    whole = uncut(corners, score, label, every.window, windows)
+    return _kept(every.take(np.flatnonzero(whole)), turned, len(parts))
+
+
+def _kept(every: Candidates, turned: bool, windows: int) -> Candidates:
+    score, label = every.proba.max(axis=1, initial=0), every.proba.argmax(axis=1)
+    return every.take(suppressed(every.boxes, score, label, every.extra[:, 0] if turned else None, windows))
+
+
+def suppressed(
+    boxes: Floats, score: Floats, label: NDArray[np.intp], angle: Floats | None = None, windows: int = 1
+) -> NDArray[np.intp]:
+    """Places of those that no better one of the same label covers, best first, `MOST` for each window at most.
 
     `boxes`: (M, 4) centre x, y, width, height; `angle`: (M,) radians clockwise, None for upright boxes. Greedy, over
-    the 30,000 best (3,000 of turned boxes).
+    the 30,000 best for each window (3,000 of turned boxes).
     """
-    most = _MOST_COMPARED if angle is None else _MOST_TURNED
+    most = (_MOST_COMPARED if angle is None else _MOST_TURNED) * windows
     order = np.argsort(-score, kind="stable")[:most]
     if angle is None:
-        return order[_upright(boxes[order], score[order], label[order])][:MOST]
-    return order[_turned(boxes[order], label[order], angle[order])][:MOST]
+        return order[_upright(boxes[order], score[order], label[order])][: MOST * windows]
+    return order[_turned(boxes[order], label[order], angle[order])][: MOST * windows]
 
 
 def _upright(boxes: Floats, score: Floats, label: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -58,9 +84,7 @@ def _turned(boxes: Floats, label: NDArray[np.intp], angle: Floats) -> NDArray[np
 
 def _meeting(boxes: Floats, label: NDArray[np.intp], angle: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Pairs (better, worse) of one label whose upright envelopes meet, by a sweep along x."""
-    cos, sin = np.abs(np.cos(angle)), np.abs(np.sin(angle))
-    half_x = (boxes[:, 2] * cos + boxes[:, 3] * sin) / 2
-    half_y = (boxes[:, 2] * sin + boxes[:, 3] * cos) / 2
+    half_x, half_y = _half_sides(boxes, angle)
     order = np.argsort(boxes[:, 0] - half_x, kind="stable")
     lefts = (boxes[:, 0] - half_x)[order]
     ends = np.searchsorted(lefts, (boxes[:, 0] + half_x)[order], side="right")
@@ -71,6 +95,12 @@ def _meeting(boxes: Floats, label: NDArray[np.intp], angle: Floats) -> tuple[NDA
     near = (np.abs(boxes[a, 1] - boxes[b, 1]) <= half_y[a] + half_y[b]) & (label[a] == label[b])
     a, b = a[near], b[near]
     return np.minimum(a, b), np.maximum(a, b)
+
+
+def _half_sides(boxes: Floats, angle: Floats) -> tuple[Floats, Floats]:
+    """Of the upright envelopes: half their widths, half their heights."""
+    cos, sin = np.abs(np.cos(angle)), np.abs(np.sin(angle))
+    return (boxes[:, 2] * cos + boxes[:, 3] * sin) / 2, (boxes[:, 2] * sin + boxes[:, 3] * cos) / 2
 
 
 def overlap(boxes: Floats, angle: Floats, first: NDArray[np.intp], second: NDArray[np.intp]) -> NDArray[np.float64]:
