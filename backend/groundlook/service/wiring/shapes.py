@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from groundlook_adapters.labelstudio.controls import fit_region, target
-
 from groundlook.core.geo import TileRef
 from groundlook.core.plan import Route
 from groundlook.core.types import Control, Region
+from groundlook_adapters.labelstudio.controls import fit_region, target
 from groundlook_adapters.rasters.tiling.footprint import ground_size
 
 
