@@ -191,7 +191,8 @@ def test_a_click_and_a_box_are_answered_where_they_point_with_the_label_that_was
 
 
 def _whole(painted: Painted) -> list[int]:
-    """The objects that a box fits around, the largest first: not near the rim, where the editor has handles."""
+    """The objects that a box fits around, the largest first: not near the rim, where the editor ignores
+    some drags."""
     cut = np.ones((SIDE, SIDE), dtype=bool)
     cut[30:-30, 30:-30] = False
     return [n for n in painted.numbers(0) if n not in painted.objects[0][cut]]

@@ -24,6 +24,7 @@ from groundlook.models.sam.asked import Asked, check
 from groundlook.models.sam.frame import Frame, Logits
 from groundlook.models.sam.halves import Halves
 from groundlook.models.sam.propose import Grid, propose
+from groundlook.models.sam.tidy import without_crumbs
 
 _REMEMBERED = 64
 """Earlier answers, 256 KB each with the large networks."""
@@ -111,7 +112,9 @@ class SamSegmenter:
         if not asked:
             return []
         embedding = self.embedding(picture)
-        return [self.cut(self._answer(picture.key, embedding, frame, one), frame) for one in asked]
+        return [
+            self.cut(self._answer(picture.key, embedding, frame, one), frame, one.points[one.positive]) for one in asked
+        ]
 
     def propose(self, picture: Picture, progress: Progress) -> list[Cut]:
         """Every object that a regular grid of points finds, without duplicates, best first: see `propose`."""
@@ -143,12 +146,14 @@ class SamSegmenter:
         logits, expected = self._halves.decoder(embedding, points, labels, given, has)
         return logits, expected
 
-    def cut(self, decoded: quality.Decoded, frame: Frame) -> Cut:
-        """The mask in picture pixels. Its score is what the calibration makes of predicted IoU × stability; without a
-        calibration it is that product itself. An empty mask has score 0."""
+    def cut(self, decoded: quality.Decoded, frame: Frame, asked: NDArray[np.float32] | None = None) -> Cut:
+        """The mask in picture pixels, without crumbs where `asked`, the positive points, says what was meant. Its score
+        is what the calibration makes of predicted IoU × stability; without a calibration it is that product itself. An
+        empty mask has score 0."""
         rows, columns = frame.shown
         terms = decoded.terms(rows, columns)
-        mask = Mask.of(frame.enlarge(decoded.logits[decoded.chosen]) > 0)
+        inside = frame.enlarge(decoded.logits[decoded.chosen]) > 0
+        mask = Mask.of(inside if asked is None else without_crumbs(inside, asked))
         if len(mask.runs) == 0:
             return Cut(mask, 0.0, terms)
         raw = quality.raw_score(terms["predicted_iou"], terms["stability"])
