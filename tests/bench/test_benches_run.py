@@ -25,10 +25,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # bench models exports and tries runtimes, for minutes on a busy machine
 @pytest.mark.parametrize("name", bench.names())
 def test_it_prints_one_line(name: str) -> None:
     command = [sys.executable, "-m", "groundlook", "bench", name, "--quick", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=800)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1700)
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.strip().splitlines()
     body = json.loads(line)
