@@ -100,10 +100,10 @@ class _Segmenter:
     version: ModelVersion = VERSION
 
     def segment(self, picture: Picture, prompts: Sequence[Prompts]) -> list[Cut]:
-        raise NotImplementedError
+        raise AssertionError("whoever prewarms asks for encodings only")
 
     def propose(self, picture: Picture, progress: Progress) -> list[Cut]:
-        raise NotImplementedError
+        raise AssertionError("whoever prewarms asks for encodings only")
 
     def encode(self, picture: Picture) -> bool:
         self.desk.during(picture.key)
