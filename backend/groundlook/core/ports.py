@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from groundlook.core.geo import Tile, TileRef
 from groundlook.core.plan import Route
+from groundlook.core.pool import Fitted, Pool, Ranking
 from groundlook.core.prompts import Cut, Picture, Prompts
 from groundlook.core.types import (
     Annotation,
@@ -19,11 +20,9 @@ from groundlook.core.types import (
     ModelCard,
     ModelVersion,
     Original,
-    Pool,
     Prediction,
     Project,
     ProjectState,
-    RankedTask,
     Region,
     SceneRow,
     Score,
@@ -38,8 +37,43 @@ Progress = Callable[[float, str], None]
 class Strategy(Protocol):
     """Pool → order."""
 
-    def rank(self, pool: Pool, rng: np.random.Generator) -> tuple[RankedTask, ...]:
-        """Every task of `pool`, most worth labelling first. Same pool and rng state, same order. Raises EmptyPool."""
+    @property
+    def name(self) -> str: ...
+
+    def rank(self, pool: Pool, count: int, rng: np.random.Generator) -> Ranking:
+        """Every task of `pool`, most worth labelling first; the first `count` (all, where there are fewer) are chosen
+        as a batch. Same pool and rng state, same order. Raises EmptyPool, and InvalidInput that says what the pool
+        lacks: nothing is reordered by halves."""
+
+
+class Study(Protocol):
+    """A set that is labelled already, and a model that learns from any part of it: what a replay runs on."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str:
+        """Of `Pool.kind`."""
+
+    @property
+    def measure(self) -> str:
+        """What `Fitted.quality` is: "accuracy", "mAP50", "IoU"."""
+
+    @property
+    def labels(self) -> NDArray[np.float64]:
+        """Float64 (N,): how many labels each task costs that may be asked for: 1 for a class, its boxes or outlines."""
+
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """Float64 (N,): how long a person takes for each."""
+
+    @property
+    def foreground(self) -> NDArray[np.bool_]:
+        """Bool (N,): whether anything is on it."""
+
+    def fit(self, labelled: NDArray[np.int64], seed: int) -> Fitted:
+        """Learn from rows `labelled` (K,) only, from scratch, and look at all others; of no rows, what is known
+        without a label. The same rows and seed give the same."""
 
 
 class Model(Protocol):

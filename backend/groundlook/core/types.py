@@ -120,28 +120,20 @@ class Score:
     terms: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """The unlabelled tasks of a project with what is known of them, row by row.
-
-    `ids`: int64 (N,). `score`: float64 (N,), NaN = unknown. `embedding`: float32 (N, D).
-    `labelled`: float32 (M, D), the embeddings of the tasks that are done.
-    """
-
-    ids: NDArray[np.int64]
-    score: NDArray[np.float64]
-    embedding: NDArray[np.float32]
-    labelled: NDArray[np.float32]
+Stream = Literal["chosen", "random", "held out", "left over"]
 
 
 @dataclass(frozen=True, slots=True)
 class RankedTask:
-    """A task's place in a ranking (0 = first) and why it has it."""
+    """A task's place in a queue (0 = first) and why it has it. `stream`: how it got there: "chosen" by the strategy;
+    "random", drawn from all open tasks alike, so that what is measured on such tasks holds for all; "held out" for the
+    gate; "left over", which can't be used for training or not be read."""
 
     task_id: int
     rank: int
     score: float | None
     reason: str
+    stream: Stream = "chosen"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from groundlook.core.types import ModelVersion, Pool, Project, RankedTask, Score, Task, Window
+from groundlook.core.pool import Pool
+from groundlook.core.types import ModelVersion, Project, RankedTask, Score, Task, Window
 from groundlook.loop.parts import Loop, known_answers, serving_version
 from groundlook.strategies.holdout import interleave
 
@@ -69,7 +70,11 @@ def _rank(
             embedding=np.stack([vectors[t] for t in train]),
             labelled=np.stack(done) if done else np.zeros((0, len(vectors[train[0]])), dtype=np.float32),
         )
-        ranked = loop.strategy.rank(pool, rng)
+        found = loop.strategy.rank(pool, 2 * loop.settings.window, rng)
+        ranked = tuple(
+            RankedTask(int(pool.ids[row]), place, scores[int(pool.ids[row])].value, found.reason(place))
+            for place, row in enumerate(found.rows)
+        )
     queue = interleave(ranked, held_out, loop.settings.held_out_every, rng)
     last = [(t, "straddles training and held-out ground, so neither can use it") for t in usable if t.split == "margin"]
     last += [(t, "its image can't be read; see groundlook doctor") for t in seen if t.id not in vectors]

@@ -115,7 +115,7 @@ def wire(settings: Settings) -> Wired:
         segmenters=brought,
         shapes=ControlShapes(),
         embedder=Thumbnail(),
-        strategy=UncertainThenSpread(head=2 * settings.window),
+        strategy=UncertainThenSpread(),
         score=score_prediction,
         home=settings.home,
         settings=LoopSettings(
