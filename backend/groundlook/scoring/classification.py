@@ -1,4 +1,4 @@
-"""How unsure a classifier is of a tile."""
+"""How unsure a classifier is of a tile. A row of probabilities that is not finite is unknown: NaN."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from numpy.typing import NDArray
 
 from groundlook.core.types import Prediction, Score
 from groundlook.scoring import detection
-
-ENTROPY_SHARE = 0.5
+from groundlook.scoring.aggregate import least_sure
 
 
 def entropy(proba: NDArray[np.floating]) -> NDArray[np.float64]:
     """Of distributions over classes that exclude each other, as a share of the highest possible: (M, C), rows sum to 1
-    → (M,), 0 = sure, 1 = all alike. Of a single class 0."""
+    → (M,), 0 = sure, 1 = all alike. Of a single class 0 (Shannon)."""
     p = _rows(proba)
     if p.shape[1] < 2:
         return np.zeros(len(p))
@@ -44,24 +43,28 @@ def score_classification(prediction: Prediction) -> Score:
     """Score of a tile from its class probabilities, half entropy, half margin; `least_confidence` is told beside them.
 
     Where several classes may hold, each is a question of its own: the least sure one decides. A model that has not
-    learned gives None: unknown is not 0.
+    learned, or says NaN, gives None: unknown is not 0.
     """
     if not prediction.knows or not prediction.proba.size:
         return Score(None)
     if prediction.kind == "classification-multiple":
         each = np.asarray(prediction.proba, np.float64).reshape(-1, 1)
-        h, m = detection.entropy(each), detection.margin(each)
-        worst = int((ENTROPY_SHARE * h + (1 - ENTROPY_SHARE) * m).argmax())
-        terms = {"entropy": float(h[worst]), "margin": float(m[worst])}
+        found = least_sure(detection.entropy(each), detection.margin(each), 1)
     else:
-        h, m, short = (f(prediction.proba) for f in (entropy, margin, least_confidence))
-        terms = {"entropy": float(h[0]), "margin": float(m[0]), "least_confidence": float(short[0])}
-    return Score(ENTROPY_SHARE * terms["entropy"] + (1 - ENTROPY_SHARE) * terms["margin"], terms)
+        found = least_sure(entropy(prediction.proba), margin(prediction.proba), 1)
+    if found is None:
+        return Score(None)
+    value, terms = found
+    if prediction.kind == "classification":
+        terms["least_confidence"] = float(least_confidence(prediction.proba)[0])
+    return Score(value, terms)
 
 
 def _rows(proba: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Rows that sum to 1, also where rounding or an odd model left them short."""
-    p = np.clip(np.nan_to_num(np.asarray(proba, np.float64)), 0, None)
+    """Rows that sum to 1, also where rounding or an odd model left them short; one that is not finite is all NaN."""
+    raw = np.asarray(proba, np.float64)
+    p = np.clip(np.where(np.isfinite(raw), raw, 0), 0, None)
     total = p.sum(axis=1, keepdims=True)
     rows: NDArray[np.float64] = np.where(total > 0, p / np.where(total > 0, total, 1), 1 / max(p.shape[1], 1))
+    rows[~np.isfinite(raw).all(axis=1)] = np.nan
     return rows
