@@ -6,11 +6,15 @@ They come in random order and never by score: accuracy measured on tasks that a 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from groundlook.core.types import RankedTask
+
+REASON = "held out: random, measures the model"
 
 
 def interleave(
@@ -18,13 +22,13 @@ def interleave(
 ) -> tuple[RankedTask, ...]:
     """`ranked` with one of the task ids `held_out` at every `every`-th place, in random order; what is left of either
     follows. Places are numbered anew."""
-    waiting = [int(t) for t in rng.permutation(np.array(sorted(held_out), dtype=np.int64))]
-    rest = list(ranked)
+    waiting = deque(int(t) for t in rng.permutation(np.array(sorted(held_out), dtype=np.int64)))
+    rest = deque(ranked)
     merged: list[RankedTask] = []
     while waiting or rest:
-        turn = waiting and (not rest or len(merged) % every == 0)
-        if turn:
-            merged.append(RankedTask(waiting.pop(0), 0, None, "held out: random, measures the model"))
+        place = len(merged)
+        if waiting and (not rest or place % every == 0):
+            merged.append(RankedTask(waiting.popleft(), place, None, REASON, "held out"))
         else:
-            merged.append(rest.pop(0))
-    return tuple(RankedTask(t.task_id, i, t.score, t.reason) for i, t in enumerate(merged))
+            merged.append(replace(rest.popleft(), rank=place))
+    return tuple(merged)
