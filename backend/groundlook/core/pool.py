@@ -114,8 +114,10 @@ def ranking(
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What learning from some rows of a Study came to. `quality` 0…1 on its test part. `pool`: the rows that are not
-    labelled; their ids are rows of the study."""
+    """What learning from some rows of a Study came to. `quality` 0…1 on its test part, NaN where nothing was learned.
+    `pool`: the rows that are not labelled; their ids are rows of the study. `held_out`: the quality as a project could
+    know it, estimated on labelled rows alone (cross-validated): what strategies get to see, who never see `quality`."""
 
     quality: float
     pool: Pool
+    held_out: float | None = None

@@ -219,10 +219,6 @@ class Store(Protocol):
 
     def projects(self) -> list[Project]: ...
 
-    def put_embeddings(self, project: int, embedder: str, vectors: Mapping[int, NDArray[np.float32]]) -> None: ...
-    def embeddings(self, project: int, embedder: str) -> dict[int, NDArray[np.float32]]:
-        """Task id → float32 (D,)."""
-
     def put_predictions(
         self, project: int, version: ModelVersion, rows: Mapping[int, tuple[Prediction, Score]]
     ) -> None: ...
@@ -272,6 +268,20 @@ class Store(Protocol):
 
     def put_value(self, project: int, key: str, value: float) -> None: ...
     def value(self, project: int, key: str, default: float = 0.0) -> float: ...
+
+
+class Features(Protocol):
+    """A vector for each task, of every kind that has a name: what an embedder gives, class probabilities, counts. They
+    can be rebuilt. Shared by service, worker and command line."""
+
+    def put(self, project: int, name: str, ids: NDArray[np.int64], vectors: NDArray[np.floating]) -> None:
+        """Keep `vectors` (K, D), float16 or float32, of tasks `ids` (K,): all of them or, if we are killed, none. What
+        was kept of a task before is replaced; of the same id twice the last counts. Raises InvalidInput for another D
+        than was kept under `name`, and shapes that don't fit each other."""
+
+    def get(self, project: int, name: str) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+        """All that is kept: ids (N,), each once, and vectors (N, D) of the dtype that came first; a memory map, read
+        where it is touched. Later puts don't change it. (0,) and (0, 0) where nothing is kept."""
 
 
 class Jobs(Protocol):

@@ -138,12 +138,16 @@ class RankedTask:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The top of a ranking, as published to Label Studio's queue. `version` is `<model>@<hash>+w<number>`."""
+    """The top of a ranking, as published to Label Studio's queue. `version` is `<model>@<hash>+w<number>`. `strategy`:
+    the name of what chose the batch; `fallback`: why that failed, and the last good order went on; "" where it did
+    not."""
 
     number: int
     model: ModelVersion
     tasks: tuple[RankedTask, ...]
     published: float = 0.0
+    strategy: str = ""
+    fallback: str = ""
 
     @property
     def version(self) -> str:
