@@ -132,6 +132,43 @@ def test_eight_threads_get_what_one_gets(chosen: Compiled, home: Path, name: str
         np.testing.assert_array_equal(got, alone[i % 8])
 
 
+@pytest.mark.parametrize("name", EVERYWHERE)
+def test_many_at_a_time_are_as_each_alone_in_order(chosen: Compiled, home: Path, name: str) -> None:
+    assert chosen
+    found = forced(PICTURE, home, name)
+    inputs = [np.random.default_rng(i).standard_normal((1, 3, 64, 48)).astype(np.float32) for i in range(9)]
+    alone = [found(value)[0] for value in inputs]
+    several = [[(value,) for value in inputs[:count]] for count in (0, 1, 2, 9)]
+    with ThreadPoolExecutor(4) as pool:  # also when asked from several threads at once
+        for items, got in zip(several * 4, pool.map(lambda i: found.each(i, _first_copied), several * 4), strict=True):
+            assert len(got) == len(items)
+            for mine, theirs in zip(got, alone, strict=False):
+                np.testing.assert_allclose(mine, theirs, atol=1e-5 if "bf16" not in name else 0.05)
+
+
+def _first_copied(said: tuple[np.ndarray, ...]) -> np.ndarray:
+    return said[0].copy()
+
+
+@pytest.mark.parametrize("name", ["openvino f32", "onnxruntime f32"])
+def test_many_of_different_shapes_and_what_goes_wrong_while_they_are_used(home: Path, name: str) -> None:
+    found = forced(PROMPTED, home, name)
+    _, (features, _) = runtime_networks.prompted()
+    points = [np.random.default_rng(n).random((1, n, 2)).astype(np.float32) for n in (1, 2, 3, 4, 5, 6, 1, 1)]
+    items = [(features.numpy(), given) for given in points]
+    for given in (items, *([items[i]] * 2 for i in range(6))):  # (more shapes than there are programs for)
+        for got, (a, b) in zip(found.each(given, _first_copied), given, strict=True):
+            np.testing.assert_allclose(got, found(a, b)[0], atol=1e-4)
+
+    def broken(_: object) -> None:
+        raise InvalidWeights("NaN")
+
+    for _ in range(5):  # nothing is used up by failing
+        with pytest.raises(InvalidWeights, match="NaN"):
+            found.each(items, broken)
+    assert len(found.each(items, _first_copied)) == 8
+
+
 def test_a_runtime_that_computes_something_else_is_refused(tmp_path: Path) -> None:
     wanted = network("cancelling")
     with pytest.raises(InvalidInput, match=r"openvino bf16 out \(relative error .* is over 0.03\)"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -101,6 +103,35 @@ def test_compiled_networks_are_as_good(kind: str, runtime: str, tmp_path: Path) 
         assert a.peak == pytest.approx(b.peak, abs=0.05)
         assert b.spread is not None
         assert len(b.spread) == len(b.proba)
+
+
+def test_a_second_start_needs_no_torch_and_answers_the_same(tmp_path: Path) -> None:
+    weights, tile = WEIGHTS / "yolo_detect.safetensors", town(3, 320)[0]
+    first = _trained("detect", runtime="onnxruntime f32", folder=tmp_path).predict([tile])[0]
+    assert first.regions
+    np.save(tmp_path / "tile.npy", tile.pixels)
+    script = (
+        "import sys; from pathlib import Path; import numpy as np\n"
+        "from groundlook.core.geo import Tile; from groundlook.core.types import ModelCard, ModelVersion\n"
+        "from groundlook.models.yolo.predict import YoloModel\n"
+        "card = ModelCard(ModelVersion('test', '0123456789ab'), 'yolo', '', (), '')\n"
+        "folder = Path(sys.argv[2])\n"
+        "model = YoloModel.load(card, Path(sys.argv[1]), device='cpu', runtime='onnxruntime f32', folder=folder)\n"
+        "print([r.score for r in model.predict([Tile(np.load(folder / 'tile.npy'))])[0].regions])\n"
+        "bad = [m for m in sys.modules if m.split('.')[0] in ('torch', 'torchvision', 'ultralytics')]\n"
+        "assert not bad, bad[:3]\n"
+    )
+    command = [sys.executable, "-W", "error", "-c", script, str(weights), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str([r.score for r in first.regions])
+    # what is kept is of these weights, asked for so: other words are looked at anew
+    (kept,) = tmp_path.glob("yolo-*.json")
+    kept.write_text("{}")
+    assert _trained("detect", runtime="onnxruntime f32", folder=tmp_path).labels == LABELS
+    card = ModelCard(CARD.version, "yolo", "", ("a", "b", "c", "d", "e"), "")
+    with pytest.raises(InvalidWeights, match="don't fit"):
+        YoloModel.load(card, weights, device="cpu", runtime="onnxruntime f32", folder=tmp_path)
 
 
 def _export(arch: str, folder: Path, **arguments: Any) -> tuple[Any, Path]:

@@ -145,11 +145,11 @@ def test_the_spread_is_that_of_the_distribution() -> None:
     logits[1, [2, 6]] = 0  # 2 or 6: mean 4, deviation 2
     logits[2] = 0  # anything: 7.5, 4.61
     logits[3, 0] = 0
-    mean, deviation = _sides(logits.reshape(64, 1), 16)
+    mean, deviation = _sides(logits.reshape(1, 64), 16)
     assert deviation is not None
     np.testing.assert_allclose(mean[0], [3, 4, 7.5, 0], atol=1e-4)
     np.testing.assert_allclose(deviation[0], [0, 2, 4.6098, 0], atol=2e-3)
-    assert _sides(np.ones((4, 5), np.float32), 1)[1] is None
+    assert _sides(np.ones((5, 4), np.float32), 1)[1] is None
 
 
 def test_anchors_are_cell_centres_finest_first() -> None:

@@ -9,7 +9,13 @@ from groundlook.core.ports import Embedder
 from groundlook.models.thumbnail import Thumbnail
 
 EMBEDDERS: dict[str, Callable[[], Embedder]] = {"thumbnail-1": Thumbnail}
+"""By name. What is not here is given, or registered."""
 _SINGLE, _SEVERAL = "classifier-", "classifier-multiple-"
+
+
+def register(embedder: Embedder) -> None:
+    """Let classifiers stand on `embedder` by its name: the one that an admin chose."""
+    EMBEDDERS[embedder.name] = lambda: embedder
 
 
 def parse(arch: str, given: Embedder | None = None) -> tuple[Embedder, bool]:

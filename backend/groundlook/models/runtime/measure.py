@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from groundlook.models.runtime.network import Runner
 from groundlook.models.runtime.record import Trial
 
-_RUNS = 6
+_RUNS = 40
+"""Many, where they are short: of a few, all may be disturbed on a busy machine, and the choice is kept."""
 _BUDGET = 1.5
 _SHORT = 0.2
 _REFERENCE = "reference.npz"
@@ -24,7 +25,7 @@ _REFERENCE = "reference.npz"
 def trial(
     runtime: str, runner: Runner, inputs: Sequence[NDArray[Any]], expected: Sequence[NDArray[Any]] | None
 ) -> tuple[Trial, Sequence[NDArray[Any]]]:
-    """Run it a few times; one that takes seconds once or twice. Its answers too; None expects those themselves."""
+    """Run it some times; one that takes seconds once or twice. Its answers too; None expects those themselves."""
     found, best = _timed(runner, inputs)
     error = 0.0 if expected is None else relative_error(found, expected)
     spent = best

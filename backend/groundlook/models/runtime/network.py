@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from groundlook.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 Arrays = tuple[NDArray[np.float32], ...]
 
@@ -68,9 +70,15 @@ class Compiled(Protocol):
         """The outputs, in order of `Network.outputs`, the caller's own. Thread-safe.
         Raises InvalidInput for another number of inputs, or shapes that the network does not take."""
 
+    def each(self, items: Sequence[Sequence[NDArray[Any]]], use: Callable[[Arrays], T]) -> list[T]:
+        """What `use` makes of the outputs for each of `items`, in order: several at a time where that is faster.
+        `use` may run in any thread, and its arrays are its own only while it runs. Thread-safe. Raises as a call
+        does, and what `use` raises."""
+
 
 class Runner(Protocol):
-    """What a runtime's file makes of a network: arrays of the example's dtypes in, arrays out. Thread-safe."""
+    """What a runtime's file makes of a network: arrays of the example's dtypes in, arrays out. Thread-safe. One that
+    has a faster way for many has an `each`, too, as `Compiled.each`."""
 
     def __call__(self, inputs: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]]: ...
 
@@ -112,7 +120,22 @@ class Loaded:
     inputs: tuple[Taken, ...]
 
     def __call__(self, *inputs: NDArray[Any]) -> Arrays:
+        return _floats(self.runner(self._given(inputs)))
+
+    def each(self, items: Sequence[Sequence[NDArray[Any]]], use: Callable[[Arrays], T]) -> list[T]:
+        """See `Compiled.each`."""
+        given = [self._given(inputs) for inputs in items]
+        several = getattr(self.runner, "each", None)
+        if several is None:
+            return [use(_floats(self.runner(inputs))) for inputs in given]
+        found: list[T] = several(given, lambda said: use(_floats(said)))
+        return found
+
+    def _given(self, inputs: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         if len(inputs) != len(self.inputs):
             raise InvalidInput(f"the network takes {len(self.inputs)} inputs, not {len(inputs)}")
-        given = [want.of(value) for want, value in zip(self.inputs, inputs, strict=True)]
-        return tuple(np.asarray(value, np.float32) for value in self.runner(given))
+        return [want.of(value) for want, value in zip(self.inputs, inputs, strict=True)]
+
+
+def _floats(said: Sequence[NDArray[Any]]) -> Arrays:
+    return tuple(np.asarray(value, np.float32) for value in said)

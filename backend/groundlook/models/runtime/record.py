@@ -101,9 +101,14 @@ def digests(folder: Path) -> dict[str, str]:
 
 def write(path: Path, value: Choice | Prepared) -> None:
     """Keep `value`; a reader never sees half of it."""
+    keep(path, asdict(value))
+
+
+def keep(path: Path, body: Any) -> None:
+    """JSON values as a file; a reader never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.getpid()}-{path.name}")
-    partial.write_text(json.dumps(asdict(value), indent=1), encoding="utf-8")
+    partial.write_text(json.dumps(body, indent=1), encoding="utf-8")
     partial.replace(path)
 
 

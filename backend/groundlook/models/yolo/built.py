@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from groundlook.core.errors import InvalidInput
+from groundlook.core.errors import InvalidInput, InvalidWeights
+from groundlook.core.types import ModelCard
 from groundlook.models.runtime import Compiled, compiled
-from groundlook.models.weights.file import Weights
+from groundlook.models.weights.file import check, read
 from groundlook.models.yolo import offline, raw
 from groundlook.models.yolo.candidates import Candidates, Floats
 from groundlook.models.yolo.decode import decode
+from groundlook.models.yolo.known import Known, keep, recall, version
 from groundlook.models.yolo.labelling import Labelling
 from groundlook.models.yolo.raw import Head
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 _GREY = 114  # what ultralytics pads with while it trains
 TOLERANCE = 0.03
@@ -39,23 +43,25 @@ class InTorch:
     device: str
     lock: threading.Lock
 
-    def __call__(self, pictures: NDArray[np.uint8]) -> tuple[Floats, ...]:
+    def each(self, pictures: NDArray[np.uint8], use: Callable[[Sequence[Floats]], T]) -> list[T]:
+        """What `use` makes of the outputs for each of `pictures` (N, H, W, 3), of which it keeps nothing."""
         import torch
 
         with self.lock, torch.inference_mode():
-            said = self.module(torch.from_numpy(pictures).to(self.device))
-            return tuple(value.float().cpu().numpy() for value in said)
+            said = [part.float().cpu().numpy() for part in self.module(torch.from_numpy(pictures).to(self.device))]
+        return [use([part[i] for part in said]) for i in range(len(pictures))]
 
 
 @dataclass(frozen=True, slots=True)
 class InRuntime:
-    """One picture a call: more at once are no faster on a CPU."""
+    """One picture a call, several calls at once: more in a call are no faster on a CPU."""
 
     network: Compiled
 
-    def __call__(self, pictures: NDArray[np.uint8]) -> tuple[Floats, ...]:
-        said = [self.network(pictures[i : i + 1]) for i in range(len(pictures))]
-        return said[0] if len(said) == 1 else tuple(np.concatenate(parts) for parts in zip(*said, strict=True))
+    def each(self, pictures: NDArray[np.uint8], use: Callable[[Sequence[Floats]], T]) -> list[T]:
+        """See `InTorch.each`."""
+        items = [(pictures[i : i + 1],) for i in range(len(pictures))]
+        return self.network.each(items, lambda said: use([part[0] for part in said]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,11 @@ class Built:
         return self.head.strides[-1]
 
     @property
+    def apart(self) -> bool:
+        """Each forward pass sees one picture."""
+        return isinstance(self.run, InRuntime)
+
+    @property
     def runtime(self) -> str:
         """What computes, in words."""
         return self.run.network.runtime if isinstance(self.run, InRuntime) else f"torch {self.run.device}"
@@ -78,46 +89,71 @@ class Built:
     def candidates(self, pictures: Sequence[NDArray[np.uint8]], labelling: Labelling) -> list[Candidates]:
         """Of RGB pictures (H, W, 3), all of one size, each in its own pixels."""
         batch = padded(pictures, self.multiple)
-        said = self.run(batch)
         size = (batch.shape[2], batch.shape[1])
-        return [decode([part[i] for part in said], self.head, labelling, size) for i in range(len(batch))]
+        return self.run.each(batch, lambda said: decode(said, self.head, labelling, size))
 
     def classes(self, picture: NDArray[np.uint8]) -> Floats:
         """(C,): the probabilities of a whole picture's classes, which add up to 1. `picture`: at the size it was
         trained on."""
-        logits = self.run(picture[None])[0][0].astype(np.float64)
+        (logits,) = self.run.each(picture[None], lambda said: said[0].astype(np.float64))
         weights = np.exp(logits - logits.max())
         found: Floats = (weights / weights.sum()).astype(np.float32)
         return found
 
 
 def build(
-    weights: Weights,
+    card: ModelCard,
     path: Path,
-    arch: str,
-    classes: Sequence[str],
     *,
     config: Path | None,
     device: str | None,
     runtime: str | None,
     folder: Path | None,
     tolerance: float,
-) -> Built:
-    """The network `arch` with `weights`, which were read from `path`. `runtime`: None for PyTorch at once, FAST, or the
-    name of one of `models.runtime`; `folder` keeps what was exported. Raises InvalidWeights, InvalidInput."""
-    offline.ultralytics(config)
-    import torch
-
-    module, head = raw.checked(weights, arch, classes)
+) -> tuple[Built, tuple[str, ...]]:
+    """The network of the weights at `path`, and its classes: as `card` says, or the file where that says nothing.
+    `runtime`: None for PyTorch at once, FAST, or the name of one of `models.runtime`; `folder` keeps what was exported.
+    Where it is kept already, PyTorch is not imported. Raises InvalidWeights, InvalidInput."""
     if runtime is None:
-        place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        ready = module.to(place, memory_format=torch.channels_last)  # a third faster on a CPU
-        return Built(head, InTorch(ready, place, threading.Lock()))
+        module, found = _filled(card, path, config)
+        return Built(found.head, _in_torch(module, device)), found.classes
     if folder is None:
         raise InvalidInput(f"runtime {runtime!r} needs a folder that keeps what is compiled: give one, or no runtime")
-    found = raw.described(head, arch, classes, path, config)
-    made = compiled(found, folder, tolerance=tolerance, runtime=None if runtime == FAST else runtime, device=device)
-    return Built(head, InRuntime(made))
+    known = _known(card, path, folder, config)
+    network = raw.described(known.head, known.arch, known.classes, path, config, version())
+    made = compiled(network, folder, tolerance=tolerance, runtime=None if runtime == FAST else runtime, device=device)
+    return Built(known.head, InRuntime(made)), known.classes
+
+
+def _known(card: ModelCard, path: Path, folder: Path, config: Path | None) -> Known:
+    if path.is_file():
+        if card.sha256:
+            check(path, card.sha256)
+        kept = recall(folder, path, card)
+        if kept is not None:
+            return kept
+    _, found = _filled(card, path, config)
+    keep(folder, path, card, found)
+    return found
+
+
+def _filled(card: ModelCard, path: Path, config: Path | None) -> tuple[torch.nn.Module, Known]:
+    content = read(path, card.sha256 or None)
+    arch, classes = card.arch or content.arch or "", card.labels or content.names or ()
+    if not arch or not classes:
+        what = "network: give its arch, such as 'yolo11n.yaml'" if not arch else "classes: give them in their order"
+        raise InvalidWeights(f"weights {path} don't name their {what}")
+    offline.ultralytics(config)
+    module, head = raw.checked(content, arch, classes)
+    return module, Known(arch, tuple(classes), head)
+
+
+def _in_torch(module: torch.nn.Module, device: str | None) -> InTorch:
+    import torch
+
+    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    ready = module.to(place, memory_format=torch.channels_last)  # a third faster on a CPU
+    return InTorch(ready, place, threading.Lock())
 
 
 def padded(pictures: Sequence[NDArray[np.uint8]], multiple: int) -> NDArray[np.uint8]:

@@ -35,6 +35,7 @@ class Exported:
     fixed: tuple[int, int] | None
     best: bool
     runtime: str = "onnxruntime f32"
+    apart: bool = True
 
     def candidates(self, pictures: Sequence[NDArray[np.uint8]], labelling: Labelling) -> list[Candidates]:
         """See `Built.candidates`; the spread of an exported network's boxes is not known."""
@@ -52,7 +53,7 @@ class Exported:
         said = self._said(batch)
         rows = _numbers(said[0], 3)
         boxes, scores, extra = _of_best(rows, self.head) if self.best else _of_all(rows, self.head)
-        scores = np.maximum(labelling.by_label(scores), 0)
+        scores = np.maximum(labelling.by_label(scores.T).T, 0)
         best = scores.max(axis=0, initial=0)
         places = np.flatnonzero(best > LOWEST)
         protos: tuple[Protos, ...] = ()

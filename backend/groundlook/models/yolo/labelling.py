@@ -31,12 +31,12 @@ class Labelling:
         return self.members == tuple((i,) for i in range(self.classes))
 
     def by_label(self, scores: Floats) -> Floats:
-        """(C, A) logits or probabilities of classes → (L, A): of the likeliest class of each label, minus infinity
+        """(A, C) logits or probabilities of classes → (A, L): of the likeliest class of each label, minus infinity
         where a label has none. Where keypoints have labels of their own, the classes stay."""
         if self.plain or self.points is not None:
             return scores
-        none = np.full(scores.shape[1], -np.inf, np.float32)
-        return np.stack([scores[list(m)].max(0) if m else none for m in self.members])
+        none = np.full(len(scores), -np.inf, np.float32)
+        return np.stack([scores[:, list(m)].max(1) if m else none for m in self.members], 1)
 
     def of_points(self, proba: Floats, keypoints: Floats) -> Floats:
         """(M, C) of objects and (M, 3 K) keypoints → (M, L): how likely each label's surest keypoint is seen."""

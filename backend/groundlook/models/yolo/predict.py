@@ -15,7 +15,7 @@ from groundlook.core.geometry import WholeTile
 from groundlook.core.tiling import grid
 from groundlook.core.types import ModelCard, ModelVersion, Prediction, Region
 from groundlook.models.pixels import as_rgb
-from groundlook.models.weights.file import check, read
+from groundlook.models.weights.file import check
 from groundlook.models.yolo import shapes
 from groundlook.models.yolo.built import TOLERANCE, Built, build
 from groundlook.models.yolo.candidates import LOWEST, Candidates, Floats
@@ -28,6 +28,7 @@ __all__ = ["LOWEST", "YoloModel"]
 
 _LARGEST, _OVERLAP = 2048, 256
 _BATCH, _BATCH_PIXELS = 8, 8 * 512 * 512
+"""Pictures at once, and how many pixels a network sees in one forward pass."""
 
 
 class YoloModel:
@@ -81,23 +82,10 @@ class YoloModel:
             found = labelling(classes, labels if labels is not None else classes, mapping, keypoints or network.points)
             _check_names(keypoints, network.head.keypoints[0])
             return cls(card.version, network, found, confidence)
-        content = read(weights, card.sha256 or None)
-        arch, classes = card.arch or content.arch or "", card.labels or content.names or ()
-        if not arch or not classes:
-            what = "network: give its arch, such as 'yolo11n.yaml'" if not arch else "classes: give them in their order"
-            raise InvalidWeights(f"weights {weights} don't name their {what}")
-        found = labelling(classes, labels if labels is not None else classes, mapping, keypoints)
-        built = build(
-            content,
-            weights,
-            arch,
-            classes,
-            config=config_dir,
-            device=device,
-            runtime=runtime,
-            folder=folder,
-            tolerance=tolerance,
+        built, classes = build(
+            card, weights, config=config_dir, device=device, runtime=runtime, folder=folder, tolerance=tolerance
         )
+        found = labelling(classes, labels if labels is not None else classes, mapping, keypoints)
         _check_names(keypoints, built.head.keypoints[0])
         return cls(card.version, built, found, confidence)
 
@@ -131,7 +119,7 @@ class YoloModel:
         if self._network.head.kind == "classify":
             return [self._classified(picture) for picture in pictures]
         found: list[Prediction | None] = [None] * len(pictures)
-        for places in _batches(pictures):
+        for places in _batches(pictures, self._network.apart):
             for place, prediction in zip(places, self._batch([pictures[p] for p in places]), strict=True):
                 found[place] = prediction
         return [prediction for prediction in found if prediction is not None]
@@ -176,11 +164,11 @@ def _check_names(keypoints: Sequence[str], count: int) -> None:
         raise InvalidInput(f"{len(keypoints)} keypoint names for a network with {count}: name each of them, or none")
 
 
-def _batches(pictures: Sequence[NDArray[np.uint8]]) -> Iterator[list[int]]:
-    """Positions of pictures of one size, few enough for the memory."""
+def _batches(pictures: Sequence[NDArray[np.uint8]], apart: bool) -> Iterator[list[int]]:
+    """Positions of pictures of one size, few enough for the memory; `apart`: no forward pass sees two."""
     sizes: dict[tuple[int, ...], list[int]] = {}
     for place, picture in enumerate(pictures):
         sizes.setdefault(picture.shape, []).append(place)
     for shape, places in sizes.items():
-        most = max(1, min(_BATCH, _BATCH_PIXELS // (shape[0] * shape[1])))
+        most = _BATCH if apart else max(1, min(_BATCH, _BATCH_PIXELS // (shape[0] * shape[1])))
         yield from (places[i : i + most] for i in range(0, len(places), most))

@@ -29,10 +29,12 @@ OUTPUTS: dict[network.Kind, tuple[str, ...]] = {
     "classify": ("scores",),
 }
 """Per kind, in order. N pictures, A anchors (all of the finest stride first, row by row), C classes, R bins a side:
-`boxes` (N, 4 R, A): logits of the distances to left, top, right, bottom in strides, the distance itself where R is 1;
-`scores` (N, C, A): logits, of "classify" (N, C); `coefficients` (N, P, A) of the `protos` (N, P, H/4, W/4);
-`angle` (N, 1, A): radians; `keypoints` (N, K · D, A): x, y from the anchor in strides, then a visibility logit."""
-_REVISION = "1"
+`boxes` (N, A, 4 R): logits of the distances to left, top, right, bottom in strides, the distance itself where R is 1;
+`scores` (N, A, C): logits, of "classify" (N, C); `coefficients` (N, A, P) of the `protos` (N, P, H/4, W/4);
+`angle` (N, A, 1): radians; `keypoints` (N, A, K · D): x, y from the anchor in strides, then a visibility logit. Anchors
+come before channels as they do in a CPU's memory: the other way round, OpenVINO would spend a twentieth on turning."""
+REVISION = "2"
+"""Of what an export of ours computes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,14 @@ def make(
     return module, ((smooth * 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous(),)
 
 
-def described(head: Head, arch: str, classes: Sequence[str], weights: Path, config: Path | None) -> Network:
-    """What `models.runtime.compiled` needs to build this network."""
-    version = offline.ultralytics(config).__version__
-    told = f"{digest(weights)}|{arch}|{len(classes)}|{version}|{_REVISION}"
+def described(
+    head: Head, arch: str, classes: Sequence[str], weights: Path, config: Path | None, version: str
+) -> Network:
+    """What `models.runtime.compiled` needs to build this network. `version`: of ultralytics."""
+    told = f"{digest(weights)}|{arch}|{len(classes)}|{version}|{REVISION}"
     outputs = OUTPUTS[head.kind]
     sizes = {"protos": (2, 3)}
-    varying = {name: sizes.get(name, (2,)) for name in outputs} if head.kind != "classify" else {}
+    varying = {name: sizes.get(name, (1,)) for name in outputs} if head.kind != "classify" else {}
     return Network(
         "groundlook.models.yolo.raw:make",
         {
@@ -113,7 +116,7 @@ def _raw(model: Any) -> torch.nn.Module:
             self.layers, self.kept = model.model, frozenset(model.save)
 
         def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            x: Any = pictures.permute(0, 3, 1, 2).float() / 255
+            x: Any = (pictures.float() / 255).permute(0, 3, 1, 2)
             seen: list[Any] = []
             for layer in self.layers:
                 x = x if layer.f == -1 else _inputs(layer.f, x, seen)
@@ -128,15 +131,22 @@ def _raw(model: Any) -> torch.nn.Module:
     def _branches(head: Any, x: Any) -> tuple[torch.Tensor, ...]:
         if isinstance(head, Classify):
             return (head(x)[1],)
-        said = head.forward_head(x, **head.one2many)
-        found = [said["boxes"], said["scores"]]
+        parts: dict[str, Any] = dict(head.one2many)
+        found = [_rows(parts.pop("box_head"), x), _rows(parts.pop("cls_head"), x)]
+        said = head.forward_head(x, None, None, **parts)
         if "mask_coefficient" in said:
-            found += [said["mask_coefficient"], head.proto(x if isinstance(head, Segment26) else x[0])]
+            found += [said["mask_coefficient"].transpose(1, 2), head.proto(x if isinstance(head, Segment26) else x[0])]
         elif "angle" in said:
-            found.append(said["angle"])
+            found.append(said["angle"].transpose(1, 2))
         elif "kpts" in said:
-            found.append(_from_anchors(said["kpts"], head.kpt_shape[1], 1 if isinstance(head, Pose26) else 2))
+            scale = 1 if isinstance(head, Pose26) else 2
+            found.append(_from_anchors(said["kpts"].transpose(1, 2), head.kpt_shape[1], scale))
         return tuple(found)
+
+    def _rows(branches: Any, x: Any) -> torch.Tensor:
+        """(N, A, ·), of the maps of all strides."""
+        maps = (branch(one) for branch, one in zip(branches, x, strict=True))
+        return torch.cat([one.permute(0, 2, 3, 1).flatten(1, 2) for one in maps], 1)
 
     def _from_anchors(points: torch.Tensor, each: int, scale: int) -> torch.Tensor:
         """Up to yolo12 a keypoint is 2 v − 0.5 strides from its anchor, in yolo26 it is v."""
@@ -145,7 +155,7 @@ def _raw(model: Any) -> torch.nn.Module:
         moved = points * 2 - 0.5
         if each == 2:
             return moved
-        place = torch.arange(points.shape[1]) % each == 2
-        return torch.where(place.view(1, -1, 1).to(points.device), points, moved)
+        place = torch.arange(points.shape[2]) % each == 2
+        return torch.where(place.view(1, 1, -1).to(points.device), points, moved)
 
     return Raw().eval().requires_grad_(False)
