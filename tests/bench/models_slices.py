@@ -201,7 +201,8 @@ class Timed:
 
 
 def _memory(folder: Path, scene: Path, weights: Path) -> Result:
-    """In a process of its own, which loads the model, too."""
+    """In a process of its own, which loads the model, too: as every process but the first, which exports it and holds
+    PyTorch besides."""
     command = [sys.executable, str(Path(__file__)), str(folder), str(scene), str(weights)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=dict(os.environ))
     with rasterio.open(scene) as dataset:

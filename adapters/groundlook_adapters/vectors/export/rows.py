@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -68,6 +69,8 @@ def feature_row(
 ) -> tuple[Any, ...]:
     """The values of FEATURE_COLUMNS for a feature made of `members`, one or more regions of `scene`."""
     first = members[0]
+    if len(members) == 1:
+        return _row_of_one(first, kind, scene, opinion, rule, views, iou)
     notes = {(m.task, m.annotation): m for m in members}
     moments = [m.created for m in members if m.created > 0]
     return (
@@ -97,11 +100,51 @@ def feature_row(
     )
 
 
+def _row_of_one(
+    m: Member, kind: Kind, scene: ScenePlace, opinion: int, rule: str, views: int, iou: float | None
+) -> tuple[Any, ...]:
+    """The same for the most frequent case; a scene has hundreds of thousands."""
+    moment = _moment(m.created)
+    return (
+        _uid_of_one(m, kind),
+        _KIND[kind],
+        m.label,
+        m.score,
+        f'["{m.region}"]' if _is_plain(m.region) else _list((m.region,)),
+        f"[{m.task}]",
+        f"[{m.annotation}]",
+        _list_of_one(m.annotator) if m.annotator else "[]",
+        _list_of_one(m.tile_uid),
+        _scene_name(scene.source),
+        scene.scene_id or None,
+        scene.acquired,
+        m.project,
+        m.split or None,
+        moment,
+        moment,
+        m.lead_time,
+        m.origin,
+        rule,
+        views,
+        iou,
+        opinion,
+        m.source or None,
+    )
+
+
 def feature_uid(members: Sequence[Member], kind: Kind) -> str:
     """32 hex digits of sha256 over the regions behind a feature: the same in every export and format as long as the
     same regions make it up, however they are moved."""
     behind = sorted([m.project, m.task, m.annotation, m.region, m.label] for m in members)
     return hashlib.sha256(json.dumps([kind, behind]).encode()).hexdigest()[:32]
+
+
+def _uid_of_one(m: Member, kind: Kind) -> str:
+    """`feature_uid` of one region."""
+    if not _is_plain(m.region):
+        return feature_uid((m,), kind)
+    told = f'["{kind}", [[{m.project}, {m.task}, {m.annotation}, "{m.region}", {_quoted(m.label)}]]]'
+    return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
 def reviewed_row(spooled: tuple[Any, ...], scene: ScenePlace) -> tuple[Any, ...]:
@@ -124,10 +167,29 @@ def _list(values: Iterable[Any]) -> str:
     return json.dumps(list(dict.fromkeys(values)), ensure_ascii=False)
 
 
+_scene_name = lru_cache(256)(scene_name)
+
+
+@lru_cache(4096)
+def _list_of_one(value: str) -> str:
+    return _list((value,))
+
+
+@lru_cache(4096)
+def _quoted(value: str) -> str:
+    return json.dumps(value)
+
+
+def _is_plain(uid: str) -> bool:
+    """As JSON it is what it is, between quotes."""
+    return uid.isascii() and uid.isalnum()
+
+
 def _agreed(values: Iterable[str], otherwise: str) -> str:
     found = set(values)
     return found.pop() if len(found) == 1 else otherwise
 
 
+@lru_cache(4096)
 def _moment(seconds: float) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else None

@@ -22,6 +22,7 @@ from groundlook.core.geometry import Point, Shape, WholeTile
 from groundlook.core.types import Original
 from groundlook_adapters.vectors.export.features import Feature, Kind, Reviewed
 from groundlook_adapters.vectors.export.originals import unedited, usable
+from groundlook_adapters.vectors.export.waiting import Waiting, is_plain
 from groundlook_adapters.vectors.geometry.shapes import to_geometry
 
 _SCHEMA = """
@@ -68,6 +69,8 @@ from piece p cross join note n on n.id = p.note cross join tile t on t.id = p.ti
 where p.scene = ? and p.kind = ? and p.whole = ? and p.opinion = ?
 """
 _CHUNK = 2000
+_COLUMNS, _UID = 16, 9
+"""Of what is known of a piece when it comes; which of them its name is."""
 _SAME_GRID_PX = 1e-3
 """Two windows of one raster say the same grid to within rounding; a raster that was placed anew does not."""
 
@@ -127,6 +130,7 @@ class Spool:
         self._grids: dict[tuple[Any, ...], list[ScenePlace]] = {}
         self._tile: tuple[TileRef, tuple[int, int]] | None = None
         self._note: tuple[tuple[Any, ...], int] | None = None
+        self._waiting = Waiting()
 
     def close(self) -> None:
         """Close the file, which is the caller's to remove."""
@@ -134,33 +138,39 @@ class Spool:
 
     def add(self, feature: Feature) -> None:
         """Keep one region, or count why it is left out."""
-        tile = feature.tile
+        tile, region = feature.tile, feature.region
         if tile.georef is None:
             self.skipped["without_georef"] += 1
             return
-        try:
-            geometry, repaired = to_geometry(feature.region.shape, tile.size)
-        except InvalidInput:
-            self.skipped["unreadable"] += 1
-            return
-        if geometry is None or geometry.is_empty:
-            self.skipped["without_area"] += 1
-            return
-        self.repaired += repaired
-        self.pieces += 1
         column, row, width, height = tile.window
+        geometry = None
+        if not is_plain(region.shape):
+            try:
+                geometry, repaired = to_geometry(region.shape, tile.size)
+            except InvalidInput:
+                self.skipped["unreadable"] += 1
+                return
+            if geometry is None or geometry.is_empty:
+                self.skipped["without_area"] += 1
+                return
+            self.repaired += repaired
+        self.pieces += 1
         tile_id, scene = self._tile_of(tile, feature.split)
         original, edited = self._original(feature)
-        region = feature.region
-        corner = np.array([column, row], dtype=np.float64)
-        blob = shapely.to_wkb(shapely.transform(geometry, lambda points: points + corner))
-        uid = region.uid or hashlib.sha256(blob).hexdigest()[:16]
-        values: tuple[Any, ...] = (
-            *(scene, kind_of(region.shape), feature.opinion, row, column, width, height, tile_id),
-            *(self._note_of(feature), _clean(uid), _clean(region.label), region.score, region.origin, blob),
-            *(original, edited),
-        )
-        self._db.execute(f"insert into piece values (null{', ?' * len(values)}, 0)", values)  # noqa: S608
+        head = (scene, kind_of(region.shape), feature.opinion, row, column, width, height, tile_id)
+        said = (self._note_of(feature), _clean(region.uid), _clean(region.label), region.score, region.origin)
+        self._waiting.add(region.shape, geometry, (column, row), (*head, *said, original, edited))
+        if self._waiting.full:
+            self._put()
+
+    def _put(self) -> None:
+        """What waits goes into the file."""
+        waiting, self._waiting = self._waiting, Waiting()
+        rows = []
+        for blob, values in waiting.placed():
+            name = values[_UID] or hashlib.sha256(blob).hexdigest()[:16]
+            rows.append((*values[:_UID], name, *values[_UID + 1 : -2], blob, *values[-2:]))
+        self._db.executemany(f"insert into piece values (null{', ?' * _COLUMNS}, 0)", rows)  # noqa: S608
 
     def add_reviewed(self, reviewed: Reviewed) -> None:
         """Keep one look at a tile. A tile that is on no map is passed over."""
@@ -174,6 +184,7 @@ class Spool:
     def finish(self) -> None:
         """After the last region: put in order, and find the originals that are written as they were: every piece that
         came back is as it was sent, and none is missing from a tile that was looked at."""
+        self._put()
         self._db.execute("commit")
         self._db.executescript(_INDEX)
 
@@ -228,7 +239,7 @@ class Spool:
 
     def _tile_of(self, tile: TileRef, split: str) -> tuple[int, int]:
         """(its row, its scene). Regions of a tile follow each other, so the last one is remembered."""
-        if self._tile is None or self._tile[0] != tile:
+        if self._tile is None or (self._tile[0] is not tile and self._tile[0] != tile):
             uid = tile.uid
             found = self._db.execute("select id, scene from tile where uid = ?", (uid,)).fetchone()
             if found is None:
@@ -281,6 +292,8 @@ class Spool:
 def _clean(text: str) -> str:
     """Without what UTF-8 can't hold (Label Studio's JSON may have half a character), and without NUL, at which GDAL
     takes a text to end."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 

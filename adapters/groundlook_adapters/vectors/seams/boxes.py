@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from groundlook.core.errors import InvalidInput
 
 Metric = Literal["IOS", "IOU"]
+_LARGEST = 2**31 - 1
 
 
 def greedy_groups(
@@ -31,7 +32,7 @@ def greedy_groups(
     boxes of one label are merged, None for no regard to labels. `threshold`: 0 < t ≤ 1. `metric`: the overlap as a
     share of the smaller box ("IOS") or of the union of both ("IOU"). Raises InvalidInput.
     """
-    b = np.asarray(boxes, dtype=np.float32).astype(np.float64).reshape(-1, 4)
+    b = np.ascontiguousarray(boxes, dtype=np.float32).reshape(-1, 4)
     s = np.ascontiguousarray(scores, dtype=np.float32).reshape(-1)
     names = np.zeros(len(b), np.int64) if labels is None else np.ascontiguousarray(labels, np.int64).reshape(-1)
     if not len(b) == len(s) == len(names):
@@ -52,7 +53,7 @@ def greedy_groups(
     order, tied = kernels.by_score(s, b)
     if tied > 64:
         order = np.lexsort((b[:, 3], b[:, 2], b[:, 1], b[:, 0], -s))
-    keeper = kernels.greedy(b[order], names[order], float(threshold), metric == "IOU")
-    groups = np.empty(len(b), np.int64)
-    groups[order] = order[keeper]
+    if names.min() < 0 or names.max() > _LARGEST:
+        names = np.unique(names, return_inverse=True)[1].reshape(-1)
+    groups: NDArray[np.int64] = kernels.greedy(b, order, names, float(threshold), metric == "IOU")
     return groups

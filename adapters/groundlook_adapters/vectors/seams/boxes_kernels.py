@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Short = NDArray[np.int32]
 Flags = NDArray[np.bool_]
 
 
@@ -85,82 +86,91 @@ def unusable(boxes: Floats, scores: NDArray[np.float32]) -> int:
     """The first row that is no box or has no score; −1 where there is none."""
     for i in range(len(boxes)):
         x0, y0, x1, y1 = boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]
-        if not (x0 <= x1 and y0 <= y1 and np.isfinite(x0 + y0 + x1 + y1) and np.isfinite(scores[i])):
+        if not (x0 <= x1 and y0 <= y1 and np.isfinite(np.float64(x0) + y0 + x1 + y1) and np.isfinite(scores[i])):
             return i
     return -1
 
 
 @_compiled
-def grid(boxes: Floats) -> tuple[Floats, Ints, Ints, Ints]:
-    """Cells: (left, top, side); (columns, rows); where each cell's list begins (cells + 1,); the lists. Cells are as
-    large as the mean box, and larger where the lists would be longer than eight times the boxes."""
+def grid(boxes: Floats) -> tuple[Floats, Ints, Short, Short]:
+    """Cells: (left, top, cells a px); (columns, rows); where each cell's list begins (cells + 1,); the lists. Cells are
+    as large as the mean box, and larger where the lists would be longer than eight times the boxes. A point is in
+    column int((x − left) · cells a px); always computed so, as rounding matters. `boxes`: float64 or float32."""
     count = len(boxes)
-    left, top, right, bottom, size = boxes[0, 0], boxes[0, 1], boxes[0, 2], boxes[0, 3], 0.0
+    left, top, right, bottom = np.inf, np.inf, -np.inf, -np.inf
+    size = 0.0
     for i in range(count):
-        left, top = min(left, boxes[i, 0]), min(top, boxes[i, 1])
-        right, bottom = max(right, boxes[i, 2]), max(bottom, boxes[i, 3])
-        size += max(boxes[i, 2] - boxes[i, 0], boxes[i, 3] - boxes[i, 1])
+        x0, y0, x1, y1 = boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]
+        left, top, right, bottom = min(left, x0), min(top, y0), max(right, x1), max(bottom, y1)
+        size += max(x1 - x0, y1 - y0)
     extent = max(right - left, bottom - top, 1e-9)
     side = max(size / count, extent / 4096, 1e-9)
+    spans = np.empty((count, 4), np.int32)
     while True:
-        columns, rows = int((right - left) / side) + 1, int((bottom - top) / side) + 1
+        scale = 1.0 / side
+        columns, rows = int((right - left) * scale) + 1, int((bottom - top) * scale) + 1
         cells, entries = columns * rows, 0
         for i in range(count):
-            c0, c1 = int((boxes[i, 0] - left) / side), int((boxes[i, 2] - left) / side)
-            r0, r1 = int((boxes[i, 1] - top) / side), int((boxes[i, 3] - top) / side)
+            c0, c1 = int((boxes[i, 0] - left) * scale), int((boxes[i, 2] - left) * scale)
+            r0, r1 = int((boxes[i, 1] - top) * scale), int((boxes[i, 3] - top) * scale)
+            spans[i, 0], spans[i, 1], spans[i, 2], spans[i, 3] = c0, c1, r0, r1
             entries += (c1 - c0 + 1) * (r1 - r0 + 1)
         if cells <= 4 * count + 64 and entries <= 8 * count + 64:
             break
         side *= 1.5
         if columns == 1 and rows == 1:
             break
-    starts = np.zeros(cells + 1, np.int64)
-    for fill in (False, True):
-        if fill:
-            for c in range(cells):
-                starts[c + 1] += starts[c]
-            lists, at = np.empty(starts[cells], np.int64), starts[:-1].copy()
-        else:
-            lists, at = np.empty(0, np.int64), starts[:-1]
-        for i in range(count):
-            for r in range(int((boxes[i, 1] - top) / side), int((boxes[i, 3] - top) / side) + 1):
-                for c in range(int((boxes[i, 0] - left) / side), int((boxes[i, 2] - left) / side) + 1):
-                    if fill:
-                        lists[at[r * columns + c]] = i
-                        at[r * columns + c] += 1
-                    else:
-                        starts[r * columns + c + 1] += 1
-    return np.array([left, top, side]), np.array([columns, rows]), starts, lists
+    # Counted one further on, a list's place is where it begins until it is filled, and where it ends then
+    starts, lists = np.zeros(cells + 2, np.int32), np.empty(entries, np.int32)
+    for i in range(count):
+        for r in range(spans[i, 2], spans[i, 3] + 1):
+            for cell in range(r * columns + spans[i, 0], r * columns + spans[i, 1] + 1):
+                starts[cell + 2] += 1
+    for c in range(2, cells + 2):
+        starts[c] += starts[c - 1]
+    for i in range(count):
+        for r in range(spans[i, 2], spans[i, 3] + 1):
+            for cell in range(r * columns + spans[i, 0], r * columns + spans[i, 1] + 1):
+                lists[starts[cell + 1]] = i
+                starts[cell + 1] += 1
+    return np.array([left, top, scale]), np.array([columns, rows]), starts[:-1], lists
 
 
 @_compiled
-def greedy(boxes: Floats, labels: Ints, threshold: float, union: bool) -> Ints:
-    """(N,): the box that absorbs each, itself where none does. `boxes`: the strongest first. `union`: the overlap is
-    measured against the union of two boxes, else against the smaller."""
+def greedy(boxes: NDArray[np.float32], order: Ints, labels: Ints, threshold: float, union: bool) -> Ints:
+    """(N,): the box that absorbs each, itself where none does. `order`: of the boxes, the strongest first. `labels`:
+    0 or more. `union`: the overlap is measured against the union of two boxes, else against the smaller."""
     count = len(boxes)
     place, shape, starts, lists = grid(boxes)
-    left, top, side = place[0], place[1], place[2]
-    keeper = np.full(count, -1, np.int64)
+    left, top, scale, columns = place[0], place[1], place[2], shape[0]
+    keeper = np.empty(count, np.int64)
+    free = np.empty(count, np.int32)  # a box's label until it is in a group, then −1: one look says both
     for i in range(count):
-        if keeper[i] >= 0:
+        free[i] = labels[i]
+    for n in range(count):
+        i = order[n]
+        label = free[i]
+        if label < 0:
             continue
-        keeper[i] = i
-        x0, y0, x1, y1 = boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]
+        keeper[i], free[i] = i, -1
+        x0, y0 = np.float64(boxes[i, 0]), np.float64(boxes[i, 1])
+        x1, y1 = np.float64(boxes[i, 2]), np.float64(boxes[i, 3])
         area = (x1 - x0) * (y1 - y0)
-        for r in range(int((y0 - top) / side), int((y1 - top) / side) + 1):
-            for c in range(int((x0 - left) / side), int((x1 - left) / side) + 1):
-                cell = r * shape[0] + c
-                for k in range(starts[cell], starts[cell + 1]):
-                    j = lists[k]
-                    if j <= i or keeper[j] >= 0 or labels[j] != labels[i]:
-                        continue
-                    wide = min(x1, boxes[j, 2]) - max(x0, boxes[j, 0])
-                    high = min(y1, boxes[j, 3]) - max(y0, boxes[j, 1])
-                    if wide <= 0 or high <= 0:
-                        continue
-                    other = (boxes[j, 2] - boxes[j, 0]) * (boxes[j, 3] - boxes[j, 1])
-                    both = wide * high
-                    of = area + other - both if union else min(area, other)
-                    if of > 0 and both / of >= threshold:
-                        keeper[j] = i
+        c0, c1 = int((x0 - left) * scale), int((x1 - left) * scale)
+        for r in range(int((y0 - top) * scale), int((y1 - top) * scale) + 1):
+            # The lists of neighbours in a row lie one after the other
+            for k in range(starts[r * columns + c0], starts[r * columns + c1 + 1]):
+                j = lists[k]
+                if free[j] != label:
+                    continue
+                wide = min(x1, boxes[j, 2]) - max(x0, boxes[j, 0])
+                high = min(y1, boxes[j, 3]) - max(y0, boxes[j, 1])
+                if wide <= 0 or high <= 0:
+                    continue
+                x2, y2 = np.float64(boxes[j, 0]), np.float64(boxes[j, 1])
+                other = (boxes[j, 2] - x2) * (boxes[j, 3] - y2)
+                both = wide * high
+                of = area + other - both if union else min(area, other)
+                if of > 0 and both / of >= threshold:
+                    keeper[j], free[j] = i, -1
     return keeper

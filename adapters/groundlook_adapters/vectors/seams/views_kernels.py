@@ -128,12 +128,12 @@ def links(
     grown[:, :2] -= rules[3]
     grown[:, 2:] += rules[3]
     place, shape, starts, lists = grid(grown)
-    left, top, side = place[0], place[1], place[2]
+    left, top, scale = place[0], place[1], place[2]
     a, b = np.empty(4, np.bool_), np.empty(4, np.bool_)
     for i in range(count):
         cut_a = _reach(boxes, windows, inner, i, rules[0], a)
-        for r in range(int((grown[i, 1] - top) / side), int((grown[i, 3] - top) / side) + 1):
-            for c in range(int((grown[i, 0] - left) / side), int((grown[i, 2] - left) / side) + 1):
+        for r in range(int((grown[i, 1] - top) * scale), int((grown[i, 3] - top) * scale) + 1):
+            for c in range(int((grown[i, 0] - left) * scale), int((grown[i, 2] - left) * scale) + 1):
                 cell = r * shape[0] + c
                 for k in range(starts[cell], starts[cell + 1]):
                     j = lists[k]
@@ -142,7 +142,7 @@ def links(
                     x, y = max(grown[i, 0], grown[j, 0]), max(grown[i, 1], grown[j, 1])
                     if x > min(grown[i, 2], grown[j, 2]) or y > min(grown[i, 3], grown[j, 3]):
                         continue
-                    if int((x - left) / side) != c or int((y - top) / side) != r:
+                    if int((x - left) * scale) != c or int((y - top) * scale) != r:
                         continue  # another cell compares them
                     cut_b = _reach(boxes, windows, inner, j, rules[0], b)
                     how = _agree(boxes, windows, i, j, a, b, cut_a, cut_b, rules)
