@@ -173,6 +173,17 @@ def test_without_probabilities_the_score_weighs_and_without_score_all_are_alike(
     assert "no uncertainty is known" in rank(name, pool(30, proba=None, score=np.full(30, np.nan))).reason(0)
 
 
+@pytest.mark.parametrize("name", WEIGHED)
+def test_probabilities_of_tasks_without_embedding_say_nothing_of_the_others(name: str) -> None:
+    plain = pool(12)
+    assert plain.proba is not None
+    proba, vectors = with_nan(plain.proba, list(range(6, 12))), with_nan(plain.embedding, list(range(6)))
+    ranked = rank(name, pool(12, proba=proba, embedding=vectors, score=np.full(12, np.nan)), 4)
+    assert ranked.chosen == 4
+    assert set(ranked.rows[:6].tolist()) == set(range(6, 12))
+    assert "no uncertainty is known" in ranked.reason(0)
+
+
 def test_dropquery_names_what_it_lacks() -> None:
     for classes in (None, np.full(8, -1)):
         with pytest.raises(InvalidInput, match="class of"):

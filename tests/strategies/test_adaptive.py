@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from groundlook.core.errors import EmptyPool, InvalidInput
 from groundlook.core.pool import Pool, Round
-from groundlook.strategies.adaptive import ALL, MISSING, NOTHING, PARTS, WHOLE, Adaptive, stage_of, turns
+from groundlook.strategies.adaptive import ALL, MISSING, NOTHING, PIXELS, USUAL, Adaptive, stage_of, turns
 from groundlook.strategies.bandit import gains, shifted
 
 RNG = np.random.default_rng
@@ -45,8 +45,8 @@ def test_it_says_who_led_with_what_share() -> None:
     assert found.chosen == 5
     assert found.reason(0).startswith("adaptive/uherding: ")
     assert Adaptive().rank(pool(labelled=0), 5, RNG(0)).strategy == "adaptive/maxherding"
-    things = replace(pool(labelled=0), kind="detection")
-    assert Adaptive().rank(things, 5, RNG(0)).strategy == "adaptive/typiclust"
+    pixels = replace(pool(labelled=0), kind="segmentation")
+    assert Adaptive().rank(pixels, 5, RNG(0)).strategy == "adaptive/typiclust"
 
 
 @settings(deadline=None, max_examples=20)
@@ -126,6 +126,6 @@ def test_shares_are_shares_whatever_was_measured(rows: list[tuple[str, int, floa
 def test_the_shares_of_every_stage_are_of_strategies_that_there_are() -> None:
     from groundlook.strategies.catalog import strategy_of
 
-    for shares in (*WHOLE.values(), *PARTS.values()):
+    for shares in (*USUAL.values(), *PIXELS.values()):
         assert sum(shares.values()) == pytest.approx(1)
         assert all(strategy_of(name).name == name for name in shares)

@@ -18,10 +18,8 @@ from groundlook.strategies.vectors import COLD, Vectors, labelled_of, squared, v
 _LANDMARKS = 256
 
 
-def least_sure(pool: Pool, known: Vectors, weight: NDArray[np.float64] | None, count: int) -> NDArray[np.int64] | None:
-    """The `count` rows of `known` with the most `weight` (N,), the most first; None where none is known."""
-    if weight is None or not np.isfinite(weight[known.rows]).any():
-        return None
+def least_sure(pool: Pool, known: Vectors, weight: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """The `count` rows of `known` with the most `weight` (N,), the most first; of those where it is known."""
     usable = np.full(len(pool), np.nan)
     usable[known.rows] = weight[known.rows]
     return best_first(usable, pool.ids)[: min(count, int(np.isfinite(usable).sum()))]
@@ -42,9 +40,10 @@ class UncertainThenSpread:
     def rank(self, pool: Pool, count: int, rng: np.random.Generator) -> Ranking:
         """See `core.ports.Strategy`."""
         known, done = vectors_of(pool), labelled_of(pool)
-        weight, by = doubt(pool)
-        rows = least_sure(pool, known, weight, count * self.candidates)
-        of = known if rows is None else Vectors(pool.embedding, rows)
+        weight, by = doubt(pool, known.rows)
+        of = known
+        if weight is not None:
+            of = Vectors(pool.embedding, least_sure(pool, known, weight, count * self.candidates))
         places, gaps = farthest_first(of, done, count, rng)
         rows = of.rows[places]
         terms = {"apart": gaps} if weight is None else {by: weight[rows], "apart": gaps}
@@ -63,12 +62,12 @@ class UncertainKMeans:
     def rank(self, pool: Pool, count: int, rng: np.random.Generator) -> Ranking:
         """See `core.ports.Strategy`."""
         known = vectors_of(pool)
-        weight, by = doubt(pool)
-        rows = least_sure(pool, known, weight, count * self.candidates)
-        if weight is None or rows is None:
+        weight, by = doubt(pool, known.rows)
+        if weight is None:
             start = cold_start(pool, known, count, rng, self.name)
             why = by if len(pool.labelled) else start.why
             return Ranking(start.rows, start.chosen, self.name, why, start.terms)
+        rows = least_sure(pool, known, weight, count * self.candidates)
         floor = max(1e-3 * float(weight[rows].max(initial=0)), 1e-9)
         points = np.asarray(pool.embedding[rows], np.float32)
         order, sizes = representatives(points, count, rng, np.maximum(weight[rows], floor))
@@ -90,17 +89,17 @@ class Blend:
     def rank(self, pool: Pool, count: int, rng: np.random.Generator) -> Ranking:
         """See `core.ports.Strategy`."""
         everything, done = vectors_of(pool), labelled_of(pool)
-        weight, by = doubt(pool)
+        weight, by = doubt(pool, everything.rows)
         if not len(done):
             return cold_start(pool, everything, count, rng, self.name)
         known = everything
-        if weight is not None and np.isfinite(weight[everything.rows]).any():
+        if weight is not None:
             known = everything.only(np.flatnonzero(np.isfinite(weight[everything.rows])))
         common = typical(known, done, rng)
         strength = common**self.typical
         terms = {"typical": common}
         if weight is not None:
-            strength = strength * np.nan_to_num(weight[known.rows]) ** self.unsure
+            strength = strength * weight[known.rows] ** self.unsure
             terms[by] = weight[known.rows]
         places, _ = farthest_first(known, done, count, rng, strength)
         told = {name: values[places] for name, values in terms.items()}

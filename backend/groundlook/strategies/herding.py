@@ -124,7 +124,7 @@ class UHerding:
     def rank(self, pool: Pool, count: int, rng: np.random.Generator) -> Ranking:
         """See `core.ports.Strategy`."""
         everything, done = vectors_of(pool), labelled_of(pool)
-        weight, by = doubt(pool)
+        weight, by = doubt(pool, everything.rows)
         if not len(done):
             return cold_start(pool, everything, count, rng, self.name)
         if weight is None:

@@ -70,14 +70,16 @@ def measured(pool: Pool, name: str) -> NDArray[np.float64] | None:
     return None if found is None or not np.isfinite(found).any() else found
 
 
-def doubt(pool: Pool) -> tuple[NDArray[np.float64] | None, str]:
+def doubt(pool: Pool, of: NDArray[np.int64] | None = None) -> tuple[NDArray[np.float64] | None, str]:
     """What weighs tasks by how unsure the model is: (N,), ≥ 0, NaN unknown, and what it is: the margin where
-    probabilities are known, else the pool's score, from its lowest up; None where neither is. Raises InvalidInput."""
-    found = measured(pool, "margin")
-    if found is not None:
+    probabilities are known, else the pool's score, from its lowest up; None where neither is of any task, or of any of
+    the rows `of`. Raises InvalidInput."""
+    rows = slice(None) if of is None else of
+    proba = proba_of(pool)
+    if proba is not None and np.isfinite(found := margin(proba))[rows].any():
         return found, "margin"
     known = np.isfinite(pool.score)
-    if not known.any():
+    if not known[rows].any():
         return None, "no uncertainty is known: all tasks count the same"
     return np.where(known, pool.score - min(0.0, float(pool.score[known].min())), np.nan), "score"
 
