@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -156,27 +157,27 @@ def test_predictions_keep_their_regions(store: Store) -> None:
     assert (back.regions, back.peak, back.size, back.knows) == (regions, 0.4, (64, 32), True)
 
 
-def test_embeddings_keep_every_bit(store: Store) -> None:
-    vectors = {t: np.random.default_rng(t).normal(size=96).astype(np.float32) for t in range(300)}
-    store.put_embeddings(1, "thumb", vectors)
-    back = store.embeddings(1, "thumb")
-    assert back.keys() == vectors.keys()
-    assert all(np.array_equal(back[t], vectors[t]) for t in vectors)
-    assert store.embeddings(1, "other") == {}
-
-
 def test_windows_and_numbers(store: Store) -> None:
     assert store.current_window(1) is None
     numbers = [store.next_number(1, "window") for _ in range(3)]
     assert numbers == [1, 2, 3]
-    tasks = (RankedTask(5, 0, 0.5, "unsure"), RankedTask(6, 1, None, "held out"))
+    tasks = (RankedTask(5, 0, 0.5, "unsure"), RankedTask(6, 1, None, "held out", "held out"))
     for number in numbers:
-        store.add_window(1, Window(number, V1, tasks, 10.0 * number))
+        store.add_window(1, Window(number, V1, tasks, 10.0 * number, "margin", "ValueError" if number == 3 else ""))
     assert [w.number for w in store.windows(1)] == numbers
     current = store.current_window(1)
-    assert current == Window(3, V1, tasks, 30.0)
+    assert current == Window(3, V1, tasks, 30.0, "margin", "ValueError")
     assert current is not None
     assert (current.version, current.place(5), current.place(6), current.place(99)) == ("yolo@aa+w3", 0.0, 0.5, 1.0)
+
+
+def test_windows_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    made = SqliteStore(tmp_path / "store.db")
+    with sqlite3.connect(tmp_path / "store.db") as db:
+        db.execute("insert into window values (1, 1, 'yolo@aa', 5.0, '[[5, 0, 0.5, \"unsure\"]]')")
+    db.close()
+    assert made.windows(1) == [Window(1, V1, (RankedTask(5, 0, 0.5, "unsure"),), 5.0)]
+    made.close()
 
 
 def test_served_is_in_order_of_service_and_counts_once(store: Store) -> None:

@@ -15,9 +15,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from groundlook.core.codec import decode_region, decode_shape, encode_region, encode_shape
 from groundlook.core.errors import NotFound
 from groundlook.core.types import (
@@ -54,9 +51,7 @@ create table if not exists loaded (
 );
 create index if not exists loaded_of_task on loaded (project, task);
 create index if not exists loaded_of_load on loaded (load);
-create table if not exists embedding (
-    project integer, task integer, embedder text, vector blob not null, primary key (project, embedder, task)
-) without rowid;
+drop table if exists embedding;
 create table if not exists prediction (
     project integer, version text, task integer, score real, terms text not null, body text not null,
     primary key (project, version, task)
@@ -217,15 +212,7 @@ class SqliteStore:
                 sizes[int(task)] = (width, height)
         return {t: Prediction(_LOADED, tuple(found), size=sizes[t]) for t, found in regions.items()}
 
-    # features and scores
-
-    def put_embeddings(self, project: int, embedder: str, vectors: Mapping[int, NDArray[np.float32]]) -> None:
-        rows = [(project, t, embedder, np.asarray(v, dtype="<f4").tobytes()) for t, v in vectors.items()]
-        self._insert("insert or replace into embedding values (?, ?, ?, ?)", rows)
-
-    def embeddings(self, project: int, embedder: str) -> dict[int, NDArray[np.float32]]:
-        rows = self._rows("select task, vector from embedding where project = ? and embedder = ?", project, embedder)
-        return {int(t): np.frombuffer(v, dtype="<f4") for t, v in rows}
+    # predictions and scores
 
     def put_predictions(
         self, project: int, version: ModelVersion, rows: Mapping[int, tuple[Prediction, Score]]
@@ -264,7 +251,8 @@ class SqliteStore:
     # the queue, planned and served
 
     def add_window(self, project: int, window: Window) -> None:
-        tasks = json.dumps([[t.task_id, t.rank, t.score, t.reason] for t in window.tasks])
+        rows = [[t.task_id, t.rank, t.score, t.reason, t.stream] for t in window.tasks]
+        tasks = json.dumps({"strategy": window.strategy, "fallback": window.fallback, "tasks": rows})
         with self._write() as db:
             db.execute(
                 "insert or replace into window values (?, ?, ?, ?, ?)",
@@ -351,6 +339,9 @@ def _controls(rows: Sequence[Mapping[str, Any]]) -> tuple[Control, ...]:
     return tuple(Control(**{**row, "labels": tuple(row["labels"])}) for row in rows)
 
 
-def _window(number: int, model: str, published: float, tasks: str) -> Window:
-    ranked = tuple(RankedTask(t, rank, score, reason) for t, rank, score, reason in json.loads(tasks))
-    return Window(number, ModelVersion.parse(model), ranked, published)
+def _window(number: int, model: str, published: float, text: str) -> Window:
+    body = json.loads(text)
+    if isinstance(body, list):  # of an earlier version: the rows alone
+        body = {"tasks": body, "strategy": "", "fallback": ""}
+    ranked = tuple(RankedTask(*row) for row in body["tasks"])
+    return Window(number, ModelVersion.parse(model), ranked, published, body["strategy"], body["fallback"])

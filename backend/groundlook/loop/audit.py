@@ -14,7 +14,8 @@ from groundlook.loop.parts import Loop
 @dataclass(frozen=True, slots=True)
 class QueueRow:
     """One task of the queue. `planned`: its place in the window it was served from, or stands in now; None when it
-    was in none. `served`: its place in the order of service, None when it is open."""
+    was in none. `served`: its place in the order of service, None when it is open. `stream`: see
+    `core.types.RankedTask`."""
 
     task_id: int
     window: str | None
@@ -23,6 +24,7 @@ class QueueRow:
     annotator: str
     score: float | None
     reason: str
+    stream: str = ""
 
 
 def audit(loop: Loop, project_id: int) -> list[QueueRow]:
@@ -33,7 +35,7 @@ def audit(loop: Loop, project_id: int) -> list[QueueRow]:
     answered = {a.task_id for a in served}
     if windows:
         rows += [
-            QueueRow(t.task_id, windows[-1].version, t.rank, None, "", t.score, t.reason)
+            QueueRow(t.task_id, windows[-1].version, t.rank, None, "", t.score, t.reason, t.stream)
             for t in windows[-1].tasks
             if t.task_id not in answered
         ]
@@ -54,7 +56,8 @@ def _row(windows: Sequence[Window], annotation: Annotation, place: int) -> Queue
         task = next((t for t in window.tasks if t.task_id == annotation.task_id), None)
         if task is not None and window.published <= at + 1.0:  # clocks of two servers
             name = annotation.author
-            return QueueRow(task.task_id, window.version, task.rank, place, name, task.score, task.reason)
+            said = (task.score, task.reason, task.stream)
+            return QueueRow(task.task_id, window.version, task.rank, place, name, *said)
     return QueueRow(annotation.task_id, None, None, place, annotation.author, None, "served outside every window")
 
 

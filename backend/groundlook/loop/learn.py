@@ -18,6 +18,8 @@ from groundlook.learning.gate import measure as measure_of
 from groundlook.learning.registry import file_sha256, version_of
 from groundlook.learning.snapshot import make_snapshot, save_snapshot
 from groundlook.loop.parts import Loop
+from groundlook.loop.pool import labels_key
+from groundlook.loop.said import keep_truth
 
 log = logging.getLogger("groundlook.loop")
 
@@ -28,6 +30,8 @@ def learn(loop: Loop, project_id: int, progress: Progress) -> str:
     annotations = loop.labels.annotations(project)
     snapshot = make_snapshot(project, loop.labels.tasks(project), annotations)
     save_snapshot(snapshot, loop.home / "snapshots" / str(project_id))
+    keep_truth(loop.features, project, annotations)
+    loop.store.put_value(project_id, labels_key(snapshot.id), len(snapshot.examples))
     message = _learn_from(loop, project, snapshot, progress)
     loop.store.put_value(project_id, "learned", sum(not a.skipped for a in annotations))
     loop.jobs.submit("refresh", project_id)

@@ -13,6 +13,7 @@ from groundlook.core.errors import GroundlookError
 from groundlook.core.geo import Tile
 from groundlook.core.ports import (
     Embedder,
+    Features,
     Images,
     Jobs,
     Labels,
@@ -25,7 +26,12 @@ from groundlook.core.ports import (
     Strategy,
 )
 from groundlook.core.types import UNTRAINED_VERSION, ModelVersion, Prediction, Project, Region, Score, Task
+from groundlook.loop.ground import ToLonLat
+from groundlook.loop.known import Known
 from groundlook.loop.route import plan_of, shaped
+from groundlook.strategies.catalog import strategy_of
+from groundlook.strategies.rules import Rules
+from groundlook.strategies.stream import SHARE
 
 log = logging.getLogger("groundlook.loop")
 
@@ -39,7 +45,9 @@ UNSEEN = (0, 0)
 class LoopSettings:
     """`window`: how many tasks are published at once (and at least 10 per annotator). `refill_below`: the share of
     the window that may be left before it is made anew. `retrain_every`: new annotations that start a training.
-    `held_out_every`: every n-th task of the queue is a held-out one. `debounce`: seconds that events are gathered."""
+    `held_out_every`: every n-th task of the queue is a held-out one. `debounce`: seconds that events are gathered.
+    `strategy`: of projects that name none, "" for the usual one of their kind. `random_share`: of the queue, drawn from
+    all open tasks alike."""
 
     window: int = 30
     refill_below: float = 0.5
@@ -47,27 +55,33 @@ class LoopSettings:
     held_out_every: int = 4
     debounce: float = 1.0
     seed: int = 0
+    strategy: str = ""
+    random_share: float = SHARE
 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """Everything the steps work through. `home` holds snapshots and training folders."""
+    """Everything the steps work through. `home` holds snapshots and training folders. `strategies`: by name."""
 
     labels: Labels
     queue: Queue
     images: Images
     store: Store
+    features: Features
     jobs: Jobs
     registry: Registry
     models: Models
     segmenters: Segmenters
     shapes: Shapes
     embedder: Embedder
-    strategy: Strategy
     score: Callable[[Prediction], Score]
+    to_lonlat: ToLonLat
     home: Path
     settings: LoopSettings = LoopSettings()
+    rules: Rules = field(default_factory=Rules)
+    strategies: Callable[[str], Strategy] = strategy_of
     clock: Callable[[], float] = time.time
+    known: Known = field(default_factory=Known)
     publishing: threading.RLock = field(default_factory=threading.RLock)
     """Held while a window is made, so that a refill and a refresh don't overtake each other."""
 

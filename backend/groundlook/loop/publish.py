@@ -1,82 +1,68 @@
-"""Publish: rank the open tasks and make the top of them Label Studio's queue."""
+"""Publish: make the top of the ranking Label Studio's queue."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from groundlook.core.pool import Pool
-from groundlook.core.types import ModelVersion, Project, RankedTask, Score, Task, Window
+from groundlook.core.types import ModelVersion, Project, Window
+from groundlook.loop.known import TaskRows, scores_of
 from groundlook.loop.parts import Loop, known_answers, serving_version
-from groundlook.strategies.holdout import interleave
+from groundlook.loop.pool import open_tasks, task_rows
+from groundlook.loop.rank import rank
+
+BARE = "tasks without features"
+"""Of the number that the last window found."""
+NUMBER = "window"
 
 
-def publish(loop: Loop, project: Project) -> str:
-    """Rank the open tasks and publish the top as a new window. Until a new model has seen the whole pool, the
-    queue stays with the one that has."""
+def publish(loop: Loop, project: Project, strategy: str = "", length: int = 0) -> str:
+    """Rank the open tasks and publish the top as a new window, of `length` tasks where that is given. Until a new model
+    has seen the whole pool, the queue stays with the one that has."""
     with loop.publishing:
-        tasks = loop.labels.tasks(project)
-        open_tasks = [t for t in tasks if not t.labelled]
-        version, scores = _ready(loop, project.id, open_tasks)
-        seen = [t for t in open_tasks if t.id in scores]
-        if not seen:
+        window = plan(loop, project, strategy, length)
+        if window is None:
             return "no open task to publish"
-        number = loop.store.next_number(project.id, "window")
-        ranking = _rank(loop, project.id, tasks, seen, scores, np.random.default_rng([loop.settings.seed, number]))
-        window = Window(number, version, ranking[: _length(loop, project.id)])
-        predictions = known_answers(loop, project, version, [t.task_id for t in window.tasks])
+        predictions = known_answers(loop, project, window.model, [t.task_id for t in window.tasks])
         loop.queue.publish(project, window, predictions)
         window = replace(window, published=loop.clock())
         loop.store.add_window(project.id, window)
         loop.jobs.submit("prewarm", project.id)
-        return f"window {window.version} of {len(window.tasks)} tasks"
+        return told(window)
 
 
-def _ready(loop: Loop, project_id: int, open_tasks: Sequence[Task]) -> tuple[ModelVersion, Mapping[int, Score]]:
+def plan(loop: Loop, project: Project, strategy: str = "", length: int = 0, keep: bool = True) -> Window | None:
+    """The window to publish now; None where no task is open. `keep`: take its number; the next plan is another."""
+    rows = task_rows(loop, project)
+    version = _ready(loop, project.id, rows)
+    found = open_tasks(loop, project, version, rows)
+    loop.store.put_value(project.id, BARE, len(found.bare))
+    if len(found.bare):
+        loop.jobs.submit("refresh", project.id)  # somebody deleted them: they are made again
+    if not len(found):
+        return None
+    number = loop.store.next_number(project.id, NUMBER) if keep else int(loop.store.value(project.id, NUMBER)) + 1
+    rng = np.random.default_rng([loop.settings.seed, number])
+    ranked = rank(loop, project, found, length or _length(loop, project.id), rng, strategy)
+    return Window(number, version, ranked.tasks, strategy=ranked.strategy, fallback=ranked.fallback)
+
+
+def told(window: Window) -> str:
+    """What was published, in a line."""
+    made = f"the last good order, because {window.strategy} failed ({window.fallback})" if window.fallback else ""
+    return f"window {window.version} of {len(window.tasks)} tasks by {made or window.strategy}"
+
+
+def _ready(loop: Loop, project_id: int, rows: TaskRows) -> ModelVersion:
     version = serving_version(loop, project_id)
-    scores = loop.store.scores(project_id, version)
     window = loop.store.current_window(project_id)
-    if window is None or window.model == version or all(t.id in scores for t in open_tasks):
-        return version, scores
-    return window.model, loop.store.scores(project_id, window.model)
+    if window is None or window.model == version:
+        return version
+    scores = scores_of(loop.known, loop.store, project_id, version, rows)
+    return version if bool((scores.seen | rows.labelled).all()) else window.model
 
 
 def _length(loop: Loop, project_id: int) -> int:
-    people = {a.author for a in loop.store.served(project_id)}
+    people = {a.author for a in loop.known.served[project_id]}
     return max(loop.settings.window, 10 * len(people))
-
-
-def _rank(
-    loop: Loop,
-    project_id: int,
-    tasks: Sequence[Task],
-    seen: Sequence[Task],
-    scores: Mapping[int, Score],
-    rng: np.random.Generator,
-) -> tuple[RankedTask, ...]:
-    vectors = loop.store.embeddings(project_id, loop.embedder.name)
-    usable = [t for t in seen if t.id in vectors]
-    train = [t.id for t in usable if t.split == "train"]
-    held_out = [t.id for t in usable if t.split == "val"]
-    done = [vectors[t.id] for t in tasks if t.labelled and t.id in vectors]
-    ranked: tuple[RankedTask, ...] = ()
-    if train:
-        values = [scores[t].value for t in train]
-        pool = Pool(
-            ids=np.array(train, dtype=np.int64),
-            score=np.array([np.nan if v is None else v for v in values]),
-            embedding=np.stack([vectors[t] for t in train]),
-            labelled=np.stack(done) if done else np.zeros((0, len(vectors[train[0]])), dtype=np.float32),
-        )
-        found = loop.strategy.rank(pool, 2 * loop.settings.window, rng)
-        ranked = tuple(
-            RankedTask(int(pool.ids[row]), place, scores[int(pool.ids[row])].value, found.reason(place))
-            for place, row in enumerate(found.rows)
-        )
-    queue = interleave(ranked, held_out, loop.settings.held_out_every, rng)
-    last = [(t, "straddles training and held-out ground, so neither can use it") for t in usable if t.split == "margin"]
-    last += [(t, "its image can't be read; see groundlook doctor") for t in seen if t.id not in vectors]
-    tail = (RankedTask(t.id, len(queue) + i, None, why) for i, (t, why) in enumerate(last))
-    return (*queue, *tail)

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 
 from groundlook.core.ports import Progress
 from groundlook.core.types import ModelVersion, Prediction, Project, Score, Task
+from groundlook.loop.known import scored_key
 from groundlook.loop.parts import BATCH, UNSEEN, Loop, predict_tiles, read_tiles, serving_version
+from groundlook.loop.pool import task_rows
 from groundlook.loop.publish import publish
+from groundlook.loop.said import keep_embeddings, keep_said
 
 CONFIG = "label config that predictions are for"
 
@@ -19,13 +22,18 @@ def config_mark(project: Project) -> float:
     return float(int(hashlib.sha256(controls.encode()).hexdigest()[:12], 16))
 
 
+def seen_key(loop: Loop, version: ModelVersion) -> str:
+    """Of how many tasks were looked at by `version` and the embedder that is chosen now."""
+    return f"tasks seen by {version} and {loop.embedder.name}"
+
+
 def refresh(loop: Loop, project_id: int, progress: Progress) -> str:
     """Embed new tasks and predict the open ones that the serving model has not seen; then publish. Continues
     where it stopped."""
     project = loop.store.project(project_id)
     version = serving_version(loop, project_id)
-    tasks = loop.labels.tasks(project)
-    embedded = loop.store.embeddings(project_id, loop.embedder.name)
+    tasks = task_rows(loop, project, fresh=True).tasks
+    embedded = set(loop.features.get(project_id, loop.embedder.name)[0].tolist())
     scored = loop.store.scores(project_id, version)
     config = config_mark(project)
     if loop.store.value(project_id, CONFIG) != config:
@@ -34,9 +42,9 @@ def refresh(loop: Loop, project_id: int, progress: Progress) -> str:
     todo = [t for t in tasks if t.id not in embedded or (not t.labelled and t.id not in seen)]
     unreadable = 0
     for at in range(0, len(todo), BATCH):
-        unreadable += _look_at(loop, project, version, todo[at : at + BATCH], set(embedded))
+        unreadable += _look_at(loop, project, version, todo[at : at + BATCH], embedded)
         progress((at + BATCH) / len(todo), f"{min(at + BATCH, len(todo))} of {len(todo)} tasks by {version}")
-    loop.store.put_value(project_id, f"tasks seen by {version}", len(tasks))
+    loop.store.put_value(project_id, seen_key(loop, version), len(tasks))
     loop.store.put_value(project_id, CONFIG, config)
     note = f", {unreadable} unreadable" if unreadable else ""
     return f"{len(todo)} tasks by {version}{note}; {publish(loop, project)}"
@@ -46,12 +54,13 @@ def _look_at(loop: Loop, project: Project, version: ModelVersion, tasks: Sequenc
     tiles, broken = read_tiles(loop, project, {t.id: t for t in tasks})
     new = [t for t in tiles if t not in embedded]
     if new:
-        vectors = loop.embedder.embed([tiles[t] for t in new])
-        loop.store.put_embeddings(project.id, loop.embedder.name, dict(zip(new, vectors, strict=True)))
+        keep_embeddings(loop.features, project.id, loop.embedder, new, loop.embedder.embed([tiles[t] for t in new]))
     rows: dict[int, tuple[Prediction, Score]] = {}
     for task, prediction in predict_tiles(loop, project, version, tiles, {t.id: t for t in tasks}).items():
         rows[task] = (prediction, loop.score(prediction))
+    keep_said(loop.features, project, version, {task: prediction for task, (prediction, _) in rows.items()})
     for task in broken:
         rows[task] = (Prediction(version, (), knows=False, size=UNSEEN), Score(None, {"unreadable": 1.0}))
     loop.store.put_predictions(project.id, version, rows)
+    loop.store.next_number(project.id, scored_key(version))
     return len(broken)

@@ -8,7 +8,8 @@ from groundlook.core.ports import Progress
 from groundlook.core.types import Project, Window
 from groundlook.loop.parts import Loop, serving_version
 from groundlook.loop.publish import publish
-from groundlook.loop.refresh import CONFIG, config_mark
+from groundlook.loop.refresh import CONFIG, config_mark, seen_key
+from groundlook.loop.said import keep_truth
 
 
 def sync(loop: Loop, project_id: int, progress: Progress) -> str:
@@ -20,7 +21,7 @@ def sync(loop: Loop, project_id: int, progress: Progress) -> str:
         loop.store.put_project(project)
     if state.annotations != len(loop.store.served(project_id)):
         _recount(loop, project)
-    seen = loop.store.value(project_id, f"tasks seen by {serving_version(loop, project_id)}")
+    seen = loop.store.value(project_id, seen_key(loop, serving_version(loop, project_id)))
     if state.tasks != seen or (seen and loop.store.value(project_id, CONFIG) != config_mark(project)):
         _submit(loop, "refresh", project_id)
     done = [a for a in loop.store.served(project_id) if not a.skipped]
@@ -48,6 +49,7 @@ def _recount(loop: Loop, project: Project) -> None:
     """Annotations that no event told us of, or that are gone."""
     before = {a.id for a in loop.store.served(project.id)}
     found = loop.labels.annotations(project)
+    keep_truth(loop.features, project, found)
     loop.store.add_served(project.id, found)
     gone = before - {a.id for a in found}  # never one that an event brought while we listed
     loop.store.drop_served(project.id, sorted(gone))

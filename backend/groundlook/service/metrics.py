@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from groundlook.loop import Loop
 from groundlook.loop.answer import served_version
+from groundlook.loop.publish import BARE
 
 REGISTRY = CollectorRegistry()
 PREDICTIONS = Counter("groundlook_predictions", "Predictions answered", registry=REGISTRY)
@@ -27,12 +29,32 @@ class LoopCollector(Collector):
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """One gauge family after another."""
+    def collect(self) -> Iterator[Metric]:
+        """One family after another."""
         yield from self._projects()
+        yield from self._rankings()
         yield from self._jobs()
 
-    def _projects(self) -> Iterator[GaugeMetricFamily]:
+    def _rankings(self) -> Iterator[Metric]:
+        """Out of the windows, which the worker makes: its own counters would never get here."""
+        total = CounterMetricFamily(
+            "groundlook_rank_fallbacks", "Windows of the last good order", labels=["strategy", "reason"]
+        )
+        now = GaugeMetricFamily("groundlook_rank_fallback", "1 while the last good order is served", labels=["project"])
+        bare = GaugeMetricFamily(
+            "groundlook_rank_bare", "Open tasks that the last window had no features of", labels=["project"]
+        )
+        counts: Counts[tuple[str, str]] = Counts()
+        for project in self._loop.store.projects():
+            windows = self._loop.store.windows(project.id)
+            counts.update((w.strategy, _kind(w.fallback)) for w in windows if w.fallback)
+            now.add_metric([str(project.id)], float(bool(windows and windows[-1].fallback)))
+            bare.add_metric([str(project.id)], self._loop.store.value(project.id, BARE))
+        for key, number in sorted(counts.items()):
+            total.add_metric(list(key), number)
+        yield from (total, now, bare)
+
+    def _projects(self) -> Iterator[Metric]:
         served = GaugeMetricFamily("groundlook_annotations", "Annotations known", labels=["project"])
         left = GaugeMetricFamily("groundlook_window_left", "Unanswered tasks of the window", labels=["project"])
         version = GaugeMetricFamily("groundlook_serving", "1 for the served version", labels=["project", "version"])
@@ -50,7 +72,7 @@ class LoopCollector(Collector):
                 map50.add_metric([name], card.metrics["map50"])
         yield from (served, left, version, map50)
 
-    def _jobs(self) -> Iterator[GaugeMetricFamily]:
+    def _jobs(self) -> Iterator[Metric]:
         count = GaugeMetricFamily("groundlook_jobs", "Jobs by kind and state", labels=["kind", "state"])
         progress = GaugeMetricFamily("groundlook_job_progress", "Running jobs, 0 to 1", labels=["kind", "project"])
         counts: dict[tuple[str, str], int] = {}
@@ -61,3 +83,8 @@ class LoopCollector(Collector):
         for (kind, state), number in sorted(counts.items()):
             count.add_metric([kind, state], number)
         yield from (count, progress)
+
+
+def _kind(fallback: str) -> str:
+    """Of an error "InvalidInput: …": few enough to label by."""
+    return fallback.partition(":")[0].partition(",")[0]

@@ -2,6 +2,12 @@
 
 Label Studio serves the lowest score among the predictions of `project.model_version` and honours locks. So importing
 K predictions and one PATCH re-orders a queue of any length.
+
+Why a task stands where it does is told with its first region, in `meta.text`, which the editor shows beside it: of a
+prediction Label Studio keeps result, score and version, nothing else (facts: label-studio), and the version must be
+the same for the whole window. Where annotations are read, `meta` is passed over: what the editor copies from there is
+no label. A prediction without a region says nothing, because whatever were put there would become an annotation where
+nothing is. `groundlook queue` tells the reason of every task.
 """
 
 from __future__ import annotations
@@ -37,4 +43,7 @@ class WindowQueue:
 
 def _row(project: Project, window: Window, task: RankedTask, prediction: Prediction) -> dict[str, Any]:
     body = encode_prediction(prediction, project.config, window.place(task.task_id), window.version)
+    for first in body["result"][:1]:
+        notes = first.get("meta", {}).get("text", [])
+        first["meta"] = {"text": [*notes, f"{task.reason} ({window.model})"]}
     return {"task": task.task_id, **body}

@@ -43,9 +43,9 @@ def replay(
     """Every strategy with every seed: those of one seed start alike and learn with the same seed, so they are pairs.
 
     `out`: each run that ends is kept as `out`/runs/<strategy>-<seed>.json, and one that is kept is not done again: who
-    changes the code of a strategy or of the study deletes them. `jobs`: processes; with more than one, study and strategies are pickled.
-    A strategy that raises is left out, and the replay says why. Raises InvalidInput when all are, and when `out` holds
-    runs of another study or setup, and Busy when a process dies."""
+    changes the code of a strategy or of the study deletes them. `jobs`: processes; with more than one, study and
+    strategies are pickled. A strategy that raises is left out, and the replay says why. Raises InvalidInput when all
+    are, and when `out` holds runs of another study or setup, and Busy when a process dies."""
     setting = {"study": study.name, "digest": _digest(study), **asdict(setup)}
     wanted = [(name, seed) for seed in seeds for name in (*strategies, FULL)]
     done = {key: kept for key in wanted if (kept := _kept(out, *key, setting)) is not None}
@@ -101,7 +101,8 @@ _SHARED: list[Any] = []
 
 
 def _share(*shared: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once and without a word
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once and without a word
     _SHARED[:] = shared
 
 

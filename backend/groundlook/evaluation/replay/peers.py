@@ -49,8 +49,7 @@ class Peer:
 
 def peers(kind: str) -> dict[str, Strategy]:
     """Those whose package is installed and that can rank tasks of `kind`: all for "classification", those that look at
-    embeddings alone for the rest. Not offered: scikit-activeml's ContrastiveAL, CLUE and the like, which neither its
-    documentation nor ours ranks above these."""
+    embeddings alone for other kinds. Of scikit-activeml's others most learn anew for every candidate."""
     found: dict[str, Peer] = {}
     if find_spec("skactiveml"):
         found |= {p.name: p for p in _SKACTIVEML}
@@ -105,6 +104,19 @@ def _dropquery(pool: Pool, count: int, seed: int) -> NDArray[np.int64]:
     head = SklearnClassifier(LogisticRegression(max_iter=1000), classes=classes, random_state=seed)
     query = DropQuery(cluster_algo_dict={"random_state": seed}, random_state=seed)
     return _query(query, pool, count, clf=head, fit_clf=True)
+
+
+def _falcun(pool: Pool, count: int, seed: int) -> NDArray[np.int64]:
+    from skactiveml.pool import Falcun
+
+    return _query(Falcun(random_state=seed), pool, count, clf=_answering(pool), fit_clf=False)
+
+
+def _clue(pool: Pool, count: int, seed: int) -> NDArray[np.int64]:
+    from skactiveml.pool import Clue
+
+    query = Clue(cluster_algo_dict={"random_state": seed}, random_state=seed)
+    return _query(query, pool, count, estimator=_answering(pool), fit_estimator=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +203,9 @@ _SKACTIVEML = (
     Peer("skactiveml-maxherding", _maxherding, cold=True, answers=False),
     Peer("skactiveml-badge", _badge),
     Peer("skactiveml-dropquery", _dropquery),
+    Peer("skactiveml-falcun", _falcun),
+    Peer("skactiveml-clue", _clue),
+    Peer("skactiveml-least-confidence", _Uncertainty("least_confident")),
     Peer("skactiveml-margin", _Uncertainty("margin_sampling")),
     Peer("skactiveml-entropy", _Uncertainty("entropy")),
 )

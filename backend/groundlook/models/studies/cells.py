@@ -62,7 +62,12 @@ def network(inputs: int, outputs: int, bias: NDArray[np.float32], recipe: Recipe
 
 
 def learn(
-    cells: NDArray[np.float16], held: NDArray[np.bool_], loss: Loss, bias: NDArray[np.float32], seed: int, recipe: Recipe
+    cells: NDArray[np.float16],
+    held: NDArray[np.bool_],
+    loss: Loss,
+    bias: NDArray[np.float32],
+    seed: int,
+    recipe: Recipe,
 ) -> torch.nn.Module:
     """A network that was fitted to `cells` (M, P). `held` (M,): which hold something: they are drawn more often than
     they are, and weigh so much less."""
@@ -75,7 +80,9 @@ def learn(
         share = float(held.mean())
         wanted = recipe.wanted if 0 < share < 1 else float(share > 0)
         counts = (round(recipe.drawn * wanted), recipe.drawn - round(recipe.drawn * wanted))
-        weights = [whole / max(drawn / recipe.drawn, 1e-9) for whole, drawn in zip((share, 1 - share), counts, strict=True)]
+        weights = [
+            whole / max(drawn / recipe.drawn, 1e-9) for whole, drawn in zip((share, 1 - share), counts, strict=True)
+        ]
         weight = torch.cat([torch.full((n,), float(w)) for n, w in zip(counts, weights, strict=True)])
         for _ in range(recipe.steps):
             places = torch.cat([g[torch.randint(len(g), (n,))] for g, n in zip(groups, counts, strict=True) if n])
@@ -95,5 +102,6 @@ def say(net: torch.nn.Module, maps: NDArray[np.float16], rows: NDArray[np.int64]
         for start in range(0, len(rows), _AT_ONCE):
             some = maps[rows[start : start + _AT_ONCE]].reshape(-1, parts).astype(np.float32)
             found.append(net(torch.from_numpy(some)).numpy())
-    outputs = found[0].shape[-1] if found else 0
-    return np.concatenate(found).reshape(len(rows), height, width, outputs) if found else np.zeros((0, height, width, 0))
+    if not found:
+        return np.zeros((0, height, width, 0), np.float32)
+    return np.asarray(np.concatenate(found), np.float32).reshape(len(rows), height, width, -1)

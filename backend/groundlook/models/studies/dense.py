@@ -53,11 +53,11 @@ def pool_of(
     rest: NDArray[np.int64],
     labelled: NDArray[np.int64],
     embedding: NDArray[np.float32],
-    seconds: NDArray[np.float64],
     have: float,
     ground: Ground,
 ) -> Pool:
-    """Rows `rest` of a study, without what a model says of them. `have`: the objects that are labelled."""
+    """Rows `rest` of a study, without what a model says of them: for all that is known, each takes one look. `have`:
+    the objects that are labelled."""
     return Pool(
         ids=rest,
         score=np.full(len(rest), np.nan),
@@ -65,7 +65,7 @@ def pool_of(
         labelled=embedding[labelled],
         kind=kind,
         have=np.array([have]),
-        seconds=seconds[rest],
+        seconds=np.full(len(rest), LOOK_S),
         ground=_part(ground, rest),
         done=_part(ground, labelled),
     )
@@ -77,15 +77,17 @@ def seen(
     scored: Scored,
     counts: NDArray[np.float32],
     empty: NDArray[np.float64],
-    terms: dict[str, NDArray[np.float64]],
+    each: float,
 ) -> Pool:
-    """The pool with what the model says: `counts` (N, 1) expected objects, `empty` (N,). Terms that the score of a tile
-    lacks because nothing is on it are the score itself; `terms`: further ones."""
+    """The pool with what the model says: `counts` (N, 1) expected objects, `empty` (N,). The seconds that a tile will
+    take are those of the objects expected on it, `each` s: how many there are, nobody knows yet. Terms that the score
+    of a tile lacks because nothing is on it are the score itself."""
     scores = [scored(one) for one in predictions]
     value = np.array([np.nan if s.value is None else s.value for s in scores], np.float64)
     names = sorted({name for s in scores for name in s.terms if name in ("entropy", "margin")})
     told = {name: np.array([s.terms.get(name, v) for s, v in zip(scores, value, strict=True)]) for name in names}
-    return replace(pool, score=value, counts=counts, empty=empty, terms={**told, **terms})
+    seconds = LOOK_S + each * counts[:, 0].astype(np.float64)
+    return replace(pool, score=value, counts=counts, empty=empty, seconds=seconds, terms=told)
 
 
 def _part(ground: Ground, rows: NDArray[np.int64]) -> Ground:

@@ -67,7 +67,7 @@ class DetectionStudy:
         count, rows = len(self.embedding), np.sort(labelled)
         rest = np.setdiff1d(np.arange(count), labelled)
         have = float(self.labels[labelled].sum())
-        pool = dense.pool_of(self.kind, rest, labelled, self.embedding, self.seconds, have, self.place)
+        pool = dense.pool_of(self.kind, rest, labelled, self.embedding, have, self.place)
         if not have:
             return Fitted(float("nan") if not len(labelled) else 0.0, pool)
         wanted = self._wanted()[rows].reshape(-1, 5)
@@ -79,7 +79,7 @@ class DetectionStudy:
         counts = (sums[rest, None] * have / max(sums[labelled].sum(), 1e-9)).astype(np.float32)
         empty = np.array([np.prod(1 - scores.astype(np.float64)) for _, scores, _ in mine])
         predictions = [self._prediction(*one) for one in mine]
-        return Fitted(self._quality(tested), dense.seen(pool, predictions, self.scored, counts, empty, {}))
+        return Fitted(self._quality(tested), dense.seen(pool, predictions, self.scored, counts, empty, BOX_S))
 
     def _wanted(self) -> NDArray[np.float32]:
         if not self._targets:
@@ -121,4 +121,4 @@ def open_study(
 
 def _in_cells(found: NDArray[np.float64], size: tuple[int, ...], side: int) -> NDArray[np.float64]:
     height, width = size
-    return found * np.array([side / width, side / height] * 2)
+    return np.asarray(found * np.array([side / width, side / height] * 2))

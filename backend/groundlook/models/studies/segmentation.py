@@ -3,7 +3,6 @@ ground."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,7 +63,7 @@ class SegmentationStudy:
         count, rows = len(self.embedding), np.sort(labelled)
         rest = np.setdiff1d(np.arange(count), labelled)
         have = float(self.objects[labelled].sum())
-        pool = dense.pool_of(self.kind, rest, labelled, self.embedding, self.seconds, have, self.place)
+        pool = dense.pool_of(self.kind, rest, labelled, self.embedding, have, self.place)
         if not have:
             return Fitted(float("nan") if not len(labelled) else 0.0, pool)
         wanted = _cells(self.truth[rows])
@@ -75,10 +74,11 @@ class SegmentationStudy:
         mine, tested = proba[: len(rest)], proba[len(rest) :]
         size = float(self.truth[labelled].sum()) / have
         counts = ((mine > _LEAST).sum(axis=(1, 2)) / size).astype(np.float32)[:, None]
+        each = float((self.seconds[labelled] - dense.LOOK_S).sum()) / have
         empty = 1 - mine.max(axis=(1, 2), initial=0).astype(np.float64)
         quality = _iou(tested > _LEAST, self.truth[count:])
         predictions = [_prediction(one) for one in mine]
-        return Fitted(quality, dense.seen(pool, predictions, self.scored, counts, empty, {}))
+        return Fitted(quality, dense.seen(pool, predictions, self.scored, counts, empty, each))
 
 
 def open_study(
@@ -146,6 +146,4 @@ def _prediction(proba: NDArray[np.float32]) -> Prediction:
     count, patches = cv2.connectedComponents((cells > _LEAST).astype(np.uint8), connectivity=4)
     regions = tuple(Region(Mask.of(patches == number), "object") for number in range(1, count))
     both = np.stack([1 - cells.reshape(-1), cells.reshape(-1)], axis=1)
-    return Prediction(
-        dense.VERSION, regions, both, float(proba.max()), size=(width, height), kind="segmentation"
-    )
+    return Prediction(dense.VERSION, regions, both, float(proba.max()), size=(width, height), kind="segmentation")

@@ -81,7 +81,7 @@ def ground(tiles: Sequence[Labelled]) -> Ground:
 
 
 def _codes(names: Sequence[str]) -> NDArray[np.int64]:
-    return np.unique(np.array(names, str), return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return np.asarray(np.unique(np.array(names, str), return_inverse=True)[1].reshape(-1), np.int64)
 
 
 def rgb(file: Path) -> NDArray[np.uint8]:

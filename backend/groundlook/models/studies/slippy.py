@@ -62,7 +62,9 @@ def _on_tile(rings: Sequence[Floats], side: int) -> tuple[Floats, ...]:
     for ring in rings:
         if (ring.max(axis=0) <= 0).any() or (ring.min(axis=0) >= side).any():
             continue
-        for part in shapely.get_parts(shapely.make_valid(shapely.Polygon(ring)).intersection(shapely.box(0, 0, side, side))):
+        for part in shapely.get_parts(
+            shapely.make_valid(shapely.Polygon(ring)).intersection(shapely.box(0, 0, side, side))
+        ):
             if isinstance(part, shapely.Polygon) and not part.is_empty:
                 points = np.array(part.exterior.coords)[:-1]
                 if np.ptp(points, axis=0).min() >= VISIBLE_PX:

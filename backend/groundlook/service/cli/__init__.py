@@ -11,7 +11,22 @@ import typer
 from groundlook import __version__
 from groundlook.core.errors import GroundlookError
 from groundlook.core.process import yield_cores
-from groundlook.service.cli import bench, calibrate, connect, demo, doctor, export, ingest, load, loop, predict, server
+from groundlook.service.cli import (
+    bench,
+    calibrate,
+    connect,
+    demo,
+    doctor,
+    export,
+    ingest,
+    load,
+    loop,
+    predict,
+    rank,
+    replay,
+    savings,
+    server,
+)
 
 app = typer.Typer(
     name="groundlook",
@@ -21,7 +36,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (server, connect, ingest, load, predict, export, loop, calibrate, demo, doctor, bench):
+for group in (
+    server,
+    connect,
+    ingest,
+    load,
+    predict,
+    export,
+    loop,
+    rank,
+    calibrate,
+    replay,
+    savings,
+    demo,
+    doctor,
+    bench,
+):
     group.register(app)
 
 

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def queue(project: int = PROJECT, as_json: bool = JSON) -> None:
-    """Planned against served order, each task with its reason."""
+    """Planned against served order, what made it, and each task with its reason."""
     from groundlook.loop.audit import audit, order_tau
     from groundlook.service.wiring import wire
 
@@ -32,11 +32,16 @@ def queue(project: int = PROJECT, as_json: bool = JSON) -> None:
     rows = audit(wired.loop, project)
     window = wired.store.current_window(project)
     tau = order_tau(rows)
+    made = (window.strategy, window.fallback) if window else ("", "")
     if as_json:
         body = {"project": project, "window": window.version if window else None, "order_tau": tau}
+        body |= {"strategy": made[0], "fallback": made[1]}
         typer.echo(json.dumps({**body, "tasks": [asdict(r) for r in rows]}))
         return
-    typer.echo(f"window {window.version if window else 'none yet'}; served against planned: tau {tau:.3f}")
+    by = f" by {made[0]}" if made[0] else ""
+    typer.echo(f"window {window.version if window else 'none yet'}{by}; served against planned: tau {tau:.3f}")
+    if made[1]:
+        typer.echo(f"this is the last good order: {made[0]} failed ({made[1]})")
     for row in rows:
         planned = "-" if row.planned is None else str(row.planned)
         served = "open" if row.served is None else f"served {row.served}"

@@ -22,8 +22,9 @@ from groundlook.core.prompts import Picture, Prompts
 from groundlook.core.types import Annotation, Control, LabelConfig, Project, Task
 from groundlook.learning.registry import FileRegistry
 from groundlook.loop import LANES, Loop, LoopSettings
+from groundlook.models.classifier.embedders import register
+from groundlook.models.embedders.named import embedder_of
 from groundlook.models.sam.pictures import picture_of
-from groundlook.models.thumbnail import Thumbnail
 from groundlook.scoring.score import score_prediction
 from groundlook.service.app import create_app
 from groundlook.service.brought import SAM, Brought
@@ -36,7 +37,7 @@ from groundlook.service.tiles_api import QUICKLOOK, tiles_router
 from groundlook.service.wiring.planned import PlanReader
 from groundlook.service.wiring.scenes import SceneBoard
 from groundlook.service.wiring.shapes import ControlShapes
-from groundlook.strategies.blend import UncertainThenSpread
+from groundlook.strategies.rules import Rules
 from groundlook_adapters.jobs.embedded import EmbeddedJobs
 from groundlook_adapters.labelstudio.client import LabelStudioClient
 from groundlook_adapters.labelstudio.config import parse_config
@@ -44,6 +45,7 @@ from groundlook_adapters.labelstudio.images import HttpImages
 from groundlook_adapters.labelstudio.prompts import asked_image, decode_prompts
 from groundlook_adapters.labelstudio.queue.window import WindowQueue
 from groundlook_adapters.labelstudio.wire import decode_annotation, encode_prediction, encode_region
+from groundlook_adapters.rasters.crs import to_lonlat
 from groundlook_adapters.rasters.pictures.cache import PictureCache
 from groundlook_adapters.rasters.pictures.render import encode
 from groundlook_adapters.rasters.reading.opened import opened
@@ -51,6 +53,7 @@ from groundlook_adapters.rasters.reading.read import quicklook, read_rgb
 from groundlook_adapters.rasters.signing import verify
 from groundlook_adapters.rasters.tiling.geotile import tile_ref
 from groundlook_adapters.store.encodings import EncodingCache
+from groundlook_adapters.store.features import FeatureFiles
 from groundlook_adapters.store.sqlite import SqliteStore
 
 __all__ = ["TaskImages", "Wired", "decode_task", "encode_region", "web_app", "wire"]
@@ -104,26 +107,32 @@ def wire(settings: Settings) -> Wired:
         settings.home / "encodings", settings.encodings_mb, settings.encodings_disk_mb, settings.redis
     )
     brought = Brought(_sam(settings), Counted(encodings), settings.home / "models", settings.runtime)
+    embedder = embedder_of(settings.embedder)
+    register(embedder)
     loop = Loop(
         labels=client,
         queue=WindowQueue(client),
         images=images,
         store=store,
+        features=FeatureFiles(settings.home / "features"),
         jobs=jobs,
         registry=registry,
         models=ModelShelf(registry, brought, settings.arch, settings.epochs),
         segmenters=brought,
         shapes=ControlShapes(),
-        embedder=Thumbnail(),
-        strategy=UncertainThenSpread(),
+        embedder=embedder,
         score=score_prediction,
+        to_lonlat=to_lonlat,
         home=settings.home,
         settings=LoopSettings(
             window=settings.window,
             retrain_every=settings.retrain_every,
             held_out_every=settings.held_out_every,
             debounce=settings.debounce,
+            strategy=settings.strategy,
+            random_share=settings.random_share,
         ),
+        rules=Rules(settings.empties, settings.alike),
     )
     key = _signing_key(settings.home / "tiles.key")
     return Wired(settings, client, store, jobs, registry, loop, images, brought, encodings, key)

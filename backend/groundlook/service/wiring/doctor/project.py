@@ -162,10 +162,22 @@ def tasks(wired: Wired, project: Project) -> Finding:
     if state.tasks == 0:
         return warn("the project has no task", f"run: groundlook ingest PATH… --project {project.id}")
     scored = wired.store.scores(project.id, served_version(wired.loop, project.id)[1])
-    known = len(scored.keys() | wired.store.embeddings(project.id, wired.loop.embedder.name).keys())
+    embedded, _ = wired.loop.features.get(project.id, wired.loop.embedder.name)
+    known = len(scored.keys() | set(embedded.tolist()))
     if state.tasks > known:
         return warn(f"{state.tasks} tasks, {known} of them seen", f"watch groundlook jobs --project {project.id}")
     return fine(f"{state.tasks} tasks, {state.annotations} annotations")
+
+
+def order(wired: Wired, project: Project) -> Finding:
+    """What is served is what a strategy chose."""
+    window = wired.store.current_window(project.id)
+    if window is None:
+        return skip("no window yet")
+    if window.fallback:
+        says = f"the queue is the last good order: {window.strategy} failed ({window.fallback})"
+        return warn(says, "see the worker's log; groundlook rank --strategy NAME --keep chooses another strategy")
+    return fine(f"ordered by {window.strategy}" if window.strategy else "ordered by an earlier version")
 
 
 def _again(project: Project) -> str:
@@ -190,6 +202,7 @@ PROJECT_CHECKS: tuple[tuple[str, str, Callable[[Wired, Project], Finding]], ...]
     ("sampling", AGAIN, sampling),
     ("model version", AGAIN, version),
     ("tasks", _ASK, tasks),
+    ("order", AGAIN, order),
     ("image", "put the file back where the task says it is, or ingest it again", image),
     ("tile", "see the service's log", tile),
     ("unreadable tasks", _ASK, unreadable),
