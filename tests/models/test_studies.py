@@ -34,7 +34,7 @@ def made(seed: int = 0) -> tuple[np.ndarray, list[np.ndarray], sets.Ground]:
     maps, truth = [], []
     y, x = np.mgrid[:SIDE, :SIDE] + 0.5
     for tile in range(TRAIN + TEST):
-        one, found = rng.normal(0, 0.3, (SIDE, SIDE, PARTS)), []
+        one, found = rng.normal(0, 0.8, (SIDE, SIDE, PARTS)), []
         for _ in range(0 if tile % 4 == 0 else 2):
             low, size = rng.uniform(0, SIDE - 7, 2), rng.uniform(4, 7, 2)
             box = np.concatenate([low, low + size])
@@ -124,8 +124,8 @@ def test_the_same_rows_and_seed_give_the_same_in_any_order(study: Study) -> None
 
 def test_quality_rises_with_labels(study: Study) -> None:
     few, all_of_them = study.fit(np.array([1]), 0), study.fit(np.arange(TRAIN), 0)
-    assert all_of_them.quality > 0.7
-    assert all_of_them.quality > few.quality
+    assert all_of_them.quality > 0.5
+    assert all_of_them.quality > few.quality + 0.05
     assert len(all_of_them.pool) == 0
 
 
@@ -134,8 +134,8 @@ def test_it_tells_empty_tiles_from_others(study: Study) -> None:
     held = study.foreground[fitted.pool.ids]
     assert fitted.pool.empty is not None
     assert fitted.pool.counts is not None
-    assert fitted.pool.empty[~held].min() > fitted.pool.empty[held].max()
-    assert fitted.pool.counts[~held].max() < fitted.pool.counts[held].min()
+    assert np.median(fitted.pool.empty[~held]) > np.median(fitted.pool.empty[held])
+    assert fitted.pool.counts[~held].max() < np.median(fitted.pool.counts[held])
 
 
 def test_only_empty_tiles_make_no_model(study: Study) -> None:

@@ -89,7 +89,8 @@ class Ranking:
         """Why the task at `place` (0 = first) stands there, in one line."""
         if place >= self.chosen:
             return f"{self.strategy}: after the batch, by score"
-        told = ", ".join(f"{name} {float(values[place]):.3g}" for name, values in self.terms.items())
+        known = {name: float(values[place]) for name, values in self.terms.items() if np.isfinite(values[place])}
+        told = ", ".join(f"{name} {value:.3g}" for name, value in known.items())
         return "; ".join(part for part in (f"{self.strategy}: {told or 'picked'}", self.why) if part)
 
 

@@ -49,6 +49,26 @@ class Boxes:
             "objects": objects,
         }
 
+    def answers(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """The score of everything found, (K, 1), and whether it is a truth that nothing surer found, (K, 1)."""
+        scores = [found[1] for found in self._found]
+        hits = [_hits(found, truth) for found, truth in zip(self._found, self._truths, strict=True)]
+        said, right = np.concatenate([np.zeros(0), *scores]), np.concatenate([np.zeros(0, bool), *hits])
+        return said[:, None], right[:, None]
+
+
+def _hits(found: Detections, truth: Truths) -> NDArray[np.bool_]:
+    boxes, scores, names = found
+    wanted, wanted_names = truth
+    over = box_iou(np.asarray(boxes, np.float64), np.asarray(wanted, np.float64))
+    over[names[:, None] != wanted_names] = 0
+    right = np.zeros(len(scores), bool)
+    for row in np.argsort(-scores, kind="stable"):
+        if over.shape[1] and over[row].max() >= _SAME:
+            right[row] = True
+            over[:, over[row].argmax()] = 0
+    return right
+
 
 def _arrays(
     regions: Sequence[Region], place: Mapping[str, int]

@@ -23,6 +23,7 @@ class Classes:
         self._place = {label: i for i, label in enumerate(labels)}
         self._said: list[NDArray[np.bool_]] = []
         self._true: list[NDArray[np.bool_]] = []
+        self._rows: list[tuple[NDArray[np.float64], int]] = []
 
     def add(self, prediction: Prediction, truth: Sequence[Region], size: tuple[int, int]) -> None:
         """One tile."""
@@ -31,7 +32,21 @@ class Classes:
         if not several and not true.any():
             return
         self._true.append(true)
+        self._keep(prediction, true, several)
         self._said.append(self._answer(prediction, several))
+
+    def answers(self) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
+        """The probabilities (K, C) of tiles of which one class of the model holds, and that class (K,); None for models
+        that say none."""
+        if not self._rows:
+            return None
+        return np.stack([row for row, _ in self._rows]), np.array([place for _, place in self._rows], np.int64)
+
+    def _keep(self, prediction: Prediction, true: NDArray[np.bool_], several: bool) -> None:
+        columns = self._columns or ()
+        chosen = [columns.index(self._labels[i]) for i in np.flatnonzero(true) if self._labels[i] in columns]
+        if not several and len(chosen) == 1 and prediction.proba.shape == (1, len(columns)):
+            self._rows.append((prediction.proba[0].astype(np.float64), chosen[0]))
 
     def _answer(self, prediction: Prediction, several: bool) -> NDArray[np.bool_]:
         proba = prediction.proba

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from groundlook.core.geo import Tile
 from groundlook.core.ports import Model
@@ -12,14 +14,23 @@ from groundlook.evaluation.boxes import Boxes
 from groundlook.evaluation.classes import Classes
 from groundlook.evaluation.pixels import Pixels
 
+Answers = tuple[NDArray[Any], NDArray[Any]]
+"""How sure a model said it was and what was so: float64 (K, C) and int64 (K,), the true class of each row, where
+classes exclude each other; float64 (K, 1) and bool (K, 1) of answers that are right or wrong."""
+Calibrate = Callable[[Answers], Mapping[str, float]]
+
 
 class _Tally(Protocol):
     def add(self, prediction: Prediction, truth: Sequence[Region], size: tuple[int, int]) -> None: ...
     def result(self) -> dict[str, float]: ...
+    def answers(self) -> Answers | None: ...
 
 
 def evaluate(
-    model: Model, examples: Iterable[tuple[Tile, Sequence[Region]]], labels: Sequence[str]
+    model: Model,
+    examples: Iterable[tuple[Tile, Sequence[Region]]],
+    labels: Sequence[str],
+    calibrate: Calibrate | None = None,
 ) -> dict[str, float]:
     """The metrics of the model's kind (`Prediction.kind`), one tile in memory at a time.
 
@@ -27,13 +38,17 @@ def evaluate(
     where nothing can be proved. Detections (boxes.py): `map50`, which is their quality, `precision`, `recall`. Pixels
     (pixels.py): `mean_iou`, which is theirs, `iou/<label>`. Classes of tiles (classes.py): `macro_f1`, which is
     theirs, `accuracy`, `f1/<label>`. A model that has not learned yet is compared as a detector that finds nothing.
+    Where answers can be right or wrong, what `calibrate` makes of them is added.
     """
     tally: _Tally | None = None
     for tile, regions in examples:
         prediction = model.predict([tile])[0]
         tally = tally or _tally(model, prediction, labels)
         tally.add(prediction, regions, tile.size)
-    return (tally or Boxes(labels)).result()
+    tally = tally or Boxes(labels)
+    answers = tally.answers()
+    told = {} if calibrate is None or answers is None or not len(answers[0]) else calibrate(answers)
+    return {**tally.result(), **told}
 
 
 def _tally(model: Model, prediction: Prediction, labels: Sequence[str]) -> _Tally:

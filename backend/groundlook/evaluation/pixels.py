@@ -30,6 +30,10 @@ class Pixels:
         self._images += 1
         self._objects += sum(r.label in self._place and has_area(r.shape) for r in truth)
 
+    def answers(self) -> None:
+        """None: regions are no answers of their own, pixels are not kept."""
+        return
+
     def result(self) -> dict[str, float]:
         """`iou/<label>`: intersection over union of all its pixels, of every label that the truth has; `mean_iou` of
         these, also as `quality`; `precision` and `recall` of labelled pixels, `images`, `objects`."""

@@ -88,7 +88,7 @@ def measure(
 ) -> dict[str, float]:
     """Metrics of a version on annotated tiles; see `evaluation.evaluate`."""
     model = loop.models.candidate(project, card, weights)
-    return evaluate(model, _pictures(loop, project, examples), project.config.labels)
+    return evaluate(model, _pictures(loop, project, examples), project.config.labels, loop.calibrate)
 
 
 def _pictures(loop: Loop, project: Project, examples: Sequence[Example]) -> Iterator[tuple[Tile, Sequence[Region]]]:

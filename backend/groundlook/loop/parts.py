@@ -26,6 +26,7 @@ from groundlook.core.ports import (
     Strategy,
 )
 from groundlook.core.types import UNTRAINED_VERSION, ModelVersion, Prediction, Project, Region, Score, Task
+from groundlook.evaluation.evaluate import Calibrate
 from groundlook.loop.ground import ToLonLat
 from groundlook.loop.known import Known
 from groundlook.loop.route import plan_of, shaped
@@ -61,7 +62,8 @@ class LoopSettings:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """Everything the steps work through. `home` holds snapshots and training folders. `strategies`: by name."""
+    """Everything the steps work through. `home` holds snapshots and training folders. `strategies`: by name. `score`:
+    of a prediction at a temperature, that `calibrate` fits to held-out answers."""
 
     labels: Labels
     queue: Queue
@@ -74,7 +76,8 @@ class Loop:
     segmenters: Segmenters
     shapes: Shapes
     embedder: Embedder
-    score: Callable[[Prediction], Score]
+    score: Callable[[Prediction, float], Score]
+    calibrate: Calibrate
     to_lonlat: ToLonLat
     home: Path
     settings: LoopSettings = LoopSettings()

@@ -50,14 +50,21 @@ def refresh(loop: Loop, project_id: int, progress: Progress) -> str:
     return f"{len(todo)} tasks by {version}{note}; {publish(loop, project)}"
 
 
+def temperature_of(loop: Loop, project_id: int) -> float:
+    """What the serving version's probabilities are divided by, as logits; 1 where nothing was fitted."""
+    card = loop.registry.serving(project_id)
+    return 1.0 if card is None else card.metrics.get("temperature", 1.0)
+
+
 def _look_at(loop: Loop, project: Project, version: ModelVersion, tasks: Sequence[Task], embedded: set[int]) -> int:
     tiles, broken = read_tiles(loop, project, {t.id: t for t in tasks})
     new = [t for t in tiles if t not in embedded]
     if new:
         keep_embeddings(loop.features, project.id, loop.embedder, new, loop.embedder.embed([tiles[t] for t in new]))
     rows: dict[int, tuple[Prediction, Score]] = {}
+    temperature = temperature_of(loop, project.id)
     for task, prediction in predict_tiles(loop, project, version, tiles, {t.id: t for t in tasks}).items():
-        rows[task] = (prediction, loop.score(prediction))
+        rows[task] = (prediction, loop.score(prediction, temperature))
     keep_said(loop.features, project, version, {task: prediction for task, (prediction, _) in rows.items()})
     for task in broken:
         rows[task] = (Prediction(version, (), knows=False, size=UNSEEN), Score(None, {"unreadable": 1.0}))

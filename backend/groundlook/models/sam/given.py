@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundlook.core.errors import InvalidWeights
-from groundlook.models.runtime.network import Runner
+from groundlook.models.runtime.network import Arrays, Runner, T
 from groundlook.models.sam.architectures import Architecture
 from groundlook.models.weights.file import check
 
@@ -26,6 +26,10 @@ class GivenEncoder:
 
     def __call__(self, *inputs: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
         return tuple(np.asarray(value, np.float32) for value in self.runner(inputs))
+
+    def each(self, items: Sequence[Sequence[NDArray[Any]]], use: Callable[[Arrays], T]) -> list[T]:
+        """See `Compiled.each`: one after the other."""
+        return [use(self(*inputs)) for inputs in items]
 
 
 def path_of(options: Mapping[str, Any]) -> Path:

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from groundlook.core.errors import InvalidInput
 from groundlook.core.pool import Fitted, Pool
-from groundlook.models.studies.head import Head, Seen, left_out
+from groundlook.models.studies.head import Head, LogisticHead, Seen, left_out
 from groundlook.models.studies.spread import SpreadHead
 
+HEADS: dict[str, type[Head]] = {"spread": SpreadHead, "logistic": LogisticHead}
 SECONDS = 3.0
 """What a person takes to say one class of one image."""
 

@@ -29,8 +29,9 @@ def replay(
     start: int = typer.Option(0, min=0, help="Labels drawn at random before the first round, alike for all."),
     targets: str = typer.Option(".7,.8,.85,.9", help="Qualities to reach; 90% is of that with all labels."),
     embedder: str = typer.Option(
-        "thumbnail-1", help="As in connect: thumbnail-1, onnx:PATH, yolo:PATH, timm:NAME:PATH."
+        "thumbnail-1", help="thumbnail-1, onnx:PATH, yolo:PATH, timm:NAME:PATH; d4: before it looks from all sides."
     ),
+    head: str = typer.Option("", help="What learns classes: spread (default; passes labels on first) or logistic."),
     jobs: int = typer.Option(1, min=1, help="Processes."),
     folder: Path = typer.Option(None, "--out", help="Where runs and reports are kept; a replay goes on from there."),
     subject: str = typer.Option("", help="The strategy on trial; by default the kind's default."),
@@ -56,6 +57,7 @@ def replay(
         jobs,
         folder or Path("replays") / data.resolve().name,
         subject,
+        head,
     )
     command = shlex.join(["groundlook", *sys.argv[1:]])
     done = run(asked, command, lambda share, text: progress(f"{share:4.0%} {text}"))

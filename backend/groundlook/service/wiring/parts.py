@@ -25,7 +25,7 @@ from groundlook.loop import LANES, Loop, LoopSettings
 from groundlook.models.classifier.embedders import register
 from groundlook.models.embedders.named import embedder_of
 from groundlook.models.sam.pictures import picture_of
-from groundlook.scoring.score import score_prediction
+from groundlook.scoring.score import calibrate, score_calibrated
 from groundlook.service.app import create_app
 from groundlook.service.brought import SAM, Brought
 from groundlook.service.labelstudio_api import Wire
@@ -121,7 +121,8 @@ def wire(settings: Settings) -> Wired:
         segmenters=brought,
         shapes=ControlShapes(),
         embedder=embedder,
-        score=score_prediction,
+        score=score_calibrated,
+        calibrate=calibrate,
         to_lonlat=to_lonlat,
         home=settings.home,
         settings=LoopSettings(

@@ -24,7 +24,8 @@ _REFERENCE, _TRUTH = "random", "foreground-random"
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a replay is asked; `task` "" is guessed from the layout of `data`; `names`: strategies, none for all that
-    there are; `peers`: those of other packages too; `subject`: the one on trial, "" for the kind's default."""
+    there are; `peers`: those of other packages too; `subject`: the one on trial, "" for the kind's default; `head`:
+    what learns classes, "" for the usual one."""
 
     data: Path
     task: str
@@ -37,6 +38,7 @@ class Asked:
     jobs: int
     out: Path
     subject: str = ""
+    head: str = ""
 
 
 @dataclass(frozen=True, slots=True)
