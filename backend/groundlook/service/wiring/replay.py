@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from groundlook.core.errors import InvalidInput
@@ -15,6 +15,7 @@ from groundlook.evaluation.replay.peers import peers
 from groundlook.evaluation.replay.report import write
 from groundlook.evaluation.replay.summary import Summary, summarise, targets_of
 from groundlook.models.embedders.named import embedder_of
+from groundlook.models.studies.classification import HEADS
 from groundlook.scoring.score import score_prediction
 from groundlook.strategies.catalog import DEFAULTS, strategies, strategy_of
 
@@ -76,7 +77,12 @@ def open_study(asked: Asked, progress: Progress) -> Study:
 def _classes(asked: Asked, embedder: Embedder, cache: Path, progress: Progress) -> Study:
     from groundlook.models.studies.folders import open_study
 
-    return open_study(asked.data, embedder, cache, progress)
+    study = open_study(asked.data, embedder, cache, progress)
+    if not asked.head:
+        return study
+    if asked.head not in HEADS:
+        raise InvalidInput(f"there is no head {asked.head!r}; there are: {', '.join(HEADS)}")
+    return replace(study, head=HEADS[asked.head]())
 
 
 def _boxes(asked: Asked, embedder: Embedder, cache: Path, progress: Progress) -> Study:
