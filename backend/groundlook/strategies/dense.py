@@ -27,9 +27,9 @@ def expected(pool: Pool) -> NDArray[np.float64] | None:
 
 @dataclass(frozen=True, slots=True)
 class ObjectHerding:
-    """UHerding (Bae, Sutherland & Oliveira, ICLR 2025) in which a task weighs doubt · objects^`strength`.
+    """As uherding, and more where objects are expected: a task weighs doubt · objects^`strength`.
 
-    A detector is as unsure of a tile with one doubtful thing as of one with twenty, and in segmentation hardly anything
+    UHerding is Bae, Sutherland & Oliveira's, ICLR 2025. A detector is as unsure of a tile with one doubtful thing as of one with twenty, and in segmentation hardly anything
     beats a random choice that knows where the foreground is (nnActive, Lüth et al., TMLR 2025): so a task counts by
     what is expected on it, too. Where no counts are known this is UHerding.
     """

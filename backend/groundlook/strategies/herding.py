@@ -114,8 +114,10 @@ class MaxHerding:
 
 @dataclass(frozen=True, slots=True)
 class UHerding:
-    """The same, where each task counts by how unsure the model is of it, `uncertainty.doubt`, as far as the model has
-    learned enough to know: `ripe.ripened`. The ripening is ours: the paper narrows the kernel only."""
+    """Each task the one that makes most of what the model doubts look like something labelled, as far as it has learned
+    enough for its doubt to count.
+
+    Weights are `uncertainty.doubt`, `ripe.ripened`. The ripening is ours: the paper narrows the kernel only."""
 
     candidates: int = 1024
     landmarks: int = 2048

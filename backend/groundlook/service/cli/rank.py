@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import textwrap
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -84,4 +85,4 @@ def strategies(as_json: bool = JSON) -> None:
         return
     for row in rows:
         mark = f" (usual for {', '.join(row['usual'])})" if row["usual"] else ""
-        typer.echo(f"{row['name']:<20} {str(row['about'])[:96]}{mark}")
+        typer.echo(textwrap.fill(f"{row['name']:<20} {row['about']}{mark}", 110, subsequent_indent=" " * 21))
