@@ -29,7 +29,7 @@ from groundlook.loop.said import counts_name
 from groundlook.service.wiring import Wired, wire
 from tests.weights.make_yolo import SIDE, town
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "yolo_detect.safetensors"
 XML = (

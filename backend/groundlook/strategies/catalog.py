@@ -44,8 +44,8 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
 DEFAULTS: dict[str, str] = {
     "classification": "uherding",
     "classification-multiple": "uherding",
-    "detection": "uherding",
-    "segmentation": "uherding",
+    "detection": "object-herding",
+    "segmentation": "object-herding",
 }
 """The strategy of each kind of project that names none, as our replays recommend."""
 
