@@ -46,7 +46,7 @@ def test_it_says_who_led_with_what_share() -> None:
     assert found.reason(0).startswith("adaptive/uherding: ")
     assert Adaptive().rank(pool(labelled=0), 5, RNG(0)).strategy == "adaptive/maxherding"
     pixels = replace(pool(labelled=0), kind="segmentation")
-    assert Adaptive().rank(pixels, 5, RNG(0)).strategy == "adaptive/typiclust"
+    assert Adaptive().rank(pixels, 5, RNG(0)).strategy == "adaptive/object-herding"
 
 
 @settings(deadline=None, max_examples=20)

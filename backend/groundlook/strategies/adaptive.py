@@ -34,9 +34,9 @@ USUAL: Mapping[str, Shares] = {
 }
 """The share of the rounds that each strategy leads, before any gain was measured."""
 PIXELS: Mapping[str, Shares] = {
-    NOTHING: {"typiclust": 1.0},
-    MISSING: {"typiclust": 0.5, "uherding": 0.5},
-    ALL: {"typiclust": 0.5, "uherding": 0.5},
+    NOTHING: {"object-herding": 1.0},
+    MISSING: {"object-herding": 1.0},
+    ALL: {"object-herding": 0.7, "margin": 0.3},
 }
 """Of segmentation: how unsure a model is of some pixels says less of the whole tile."""
 
