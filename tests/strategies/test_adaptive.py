@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from groundlook.core.errors import EmptyPool, InvalidInput
 from groundlook.core.pool import Pool, Round
-from groundlook.strategies.adaptive import ALL, MISSING, NOTHING, PIXELS, USUAL, Adaptive, stage_of, turns
+from groundlook.strategies.adaptive import ALL, MISSING, NOTHING, PARTS, WHOLE, Adaptive, stage_of, turns
 from groundlook.strategies.bandit import gains, shifted
 
 RNG = np.random.default_rng
@@ -126,6 +126,6 @@ def test_shares_are_shares_whatever_was_measured(rows: list[tuple[str, int, floa
 def test_the_shares_of_every_stage_are_of_strategies_that_there_are() -> None:
     from groundlook.strategies.catalog import strategy_of
 
-    for shares in (*USUAL.values(), *PIXELS.values()):
+    for shares in (*WHOLE.values(), *PARTS.values()):
         assert sum(shares.values()) == pytest.approx(1)
         assert all(strategy_of(name).name == name for name in shares)

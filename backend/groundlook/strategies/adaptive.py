@@ -27,18 +27,18 @@ _RECENT = 10
 NOTHING, MISSING, ALL = "nothing is known", "classes are missing", "all classes are known"
 Shares = Mapping[str, float]
 
-USUAL: Mapping[str, Shares] = {
+WHOLE: Mapping[str, Shares] = {
     NOTHING: {"maxherding": 1.0},
     MISSING: {"uherding": 1.0},
     ALL: {"uherding": 0.85, "uncertain-k-means": 0.15},
 }
-"""The share of the rounds that each strategy leads, before any gain was measured."""
-PIXELS: Mapping[str, Shares] = {
+"""For classes of whole tiles: the share of the rounds that each strategy leads, before any gain was measured."""
+PARTS: Mapping[str, Shares] = {
     NOTHING: {"object-herding": 1.0},
     MISSING: {"object-herding": 1.0},
     ALL: {"object-herding": 0.7, "margin": 0.3},
 }
-"""Of segmentation: how unsure a model is of some pixels says less of the whole tile."""
+"""For things on tiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Adaptive:
         in_id_order(pool)
         stage = stage_of(pool)
         measured = [replace(r, strategy=r.strategy.removeprefix(f"{self.name}/")) for r in pool.rounds]
-        usual = PIXELS if pool.kind == "segmentation" else USUAL
+        usual = WHOLE if pool.kind.startswith("classification") else PARTS
         shares, learned = shifted(usual[stage], gains(measured))
         failed: list[str] = []
         for member in turns(shares, [r.strategy for r in measured]):
