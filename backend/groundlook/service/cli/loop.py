@@ -89,7 +89,14 @@ def models(project: int = PROJECT, as_json: bool = JSON) -> None:
     for card in cards:
         mark = "*" if card == serving else " "
         quality = f"{measure(card.metrics)} {_quality(card.metrics):.3f}"
-        typer.echo(f"{mark} {card.version}  {card.verdict:<9} {quality}  {card.arch}")
+        typer.echo(f"{mark} {card.version}  {card.verdict:<9} {quality}  {card.arch}{_calibration(card.metrics)}")
+
+
+def _calibration(metrics: Mapping[str, float]) -> str:
+    if "ece" not in metrics:
+        return ""
+    after = f" → {metrics['ece_calibrated']:.3f}" if "ece_calibrated" in metrics else ""
+    return f"  calibration error {metrics['ece']:.3f}{after}"
 
 
 def _quality(metrics: Mapping[str, float]) -> float:
