@@ -99,6 +99,7 @@ class House:
             "shapes": _Shapes(),
             "embedder": _Embedder(self),
             "score": _score,
+            "calibrate": lambda _: {},
             "to_lonlat": metres,
             "home": self.home,
             "settings": self.settings,
@@ -146,7 +147,7 @@ def unsure(version: ModelVersion, task: int) -> Prediction:
     return Prediction(version, (Region(Box(1, 1, 5, 5), label, float(p.max())),), p, peak=float(p.max()))
 
 
-def _score(prediction: Prediction) -> Score:
+def _score(prediction: Prediction, temperature: float) -> Score:
     if not prediction.knows:
         return Score(None)
     if not len(prediction.proba):

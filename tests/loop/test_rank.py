@@ -15,7 +15,7 @@ from groundlook.loop.audit import audit
 from groundlook.loop.parts import LoopSettings
 from groundlook.loop.publish import plan, publish
 from groundlook.loop.refresh import refresh
-from groundlook.strategies.catalog import strategy_of
+from groundlook.strategies.catalog import DEFAULTS, strategy_of
 from groundlook.strategies.rules import Rules
 from tests.bench.rerank import rerank
 
@@ -146,7 +146,7 @@ def test_the_strategy_is_the_asked_the_projects_the_services_or_the_usual() -> N
     house.store.put_project(replace(house.project, settings={"strategy": "entropy"}))
     publish(house.made(strategies=named, settings=service), house.project)
     publish(house.made(strategies=named, settings=service), house.project, "random")
-    assert names == ["uherding", "margin", "entropy", "random"]
+    assert names == [DEFAULTS["detection"], "margin", "entropy", "random"]
 
 
 @pytest.mark.parametrize("name", ["uherding", "margin", "random", "k-center", "typiclust"])
