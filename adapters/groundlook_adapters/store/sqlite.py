@@ -81,6 +81,7 @@ class SqliteStore:
         # In memory this is the store, shared by all threads under the lock. Of a file it only keeps the log alive
         # between operations, each of which opens its own connection: nobody closes one that another thread uses.
         self._kept = self._open()
+        self._kept.execute("pragma journal_mode=wal")  # the file remembers
         self._lock = threading.RLock()
         with self._write() as db:
             db.executescript(_SCHEMA)
@@ -93,7 +94,6 @@ class SqliteStore:
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, timeout=30.0, isolation_level=None, check_same_thread=False)
-        db.execute("pragma journal_mode=wal")
         db.execute("pragma synchronous=normal")
         return db
 

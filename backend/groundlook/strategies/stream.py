@@ -37,9 +37,9 @@ def with_stream(
         raise InvalidInput(f"a random stream of {share}: give a share from 0 to 1, like {SHARE}")
     ids = np.unique(np.asarray(open_ids, np.int64))
     stood = {task.task_id: task for task in queue}
-    total = len(stood.keys() | set(ids.tolist()))
+    total = len(ids) + int((~np.isin(np.fromiter(stood, np.int64, len(stood)), ids)).sum())
     drawn = np.flatnonzero(rng.random(min(length, total)) < share)[: len(ids)]
-    stream = dict(zip(drawn.tolist(), rng.permutation(ids)[: len(drawn)].tolist(), strict=True))
+    stream = dict(zip(drawn.tolist(), rng.choice(ids, len(drawn), replace=False).tolist(), strict=True))
     moved = set(stream.values())
     rest = deque(task for task in queue if task.task_id not in moved)
     merged: list[RankedTask] = []
