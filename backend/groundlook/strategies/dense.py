@@ -29,9 +29,10 @@ def expected(pool: Pool) -> NDArray[np.float64] | None:
 class ObjectHerding:
     """As uherding, and more where objects are expected: a task weighs doubt · objects^`strength`.
 
-    UHerding is Bae, Sutherland & Oliveira's, ICLR 2025. A detector is as unsure of a tile with one doubtful thing as of one with twenty, and in segmentation hardly anything
-    beats a random choice that knows where the foreground is (nnActive, Lüth et al., TMLR 2025): so a task counts by
-    what is expected on it, too. Where no counts are known this is UHerding.
+    UHerding is Bae, Sutherland & Oliveira's, ICLR 2025. A detector is as unsure of a tile with one doubtful thing as of
+    one with twenty, and in segmentation hardly anything beats a random choice that knows where the foreground is
+    (nnActive, Lüth et al., TMLR 2025): so a task counts by what is expected on it, too. Where no counts are known this
+    is UHerding.
     """
 
     strength: float = 0.5
