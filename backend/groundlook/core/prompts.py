@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,6 +48,12 @@ class Cut:
     mask: Mask
     score: float
     terms: Mapping[str, float] = field(default_factory=dict)
+
+
+def mask_terms(cuts: Sequence[Cut]) -> NDArray[np.float32]:
+    """Float32 (M, 3): predicted IoU, stability and disagreement of each, NaN where it is not known."""
+    names = ("predicted_iou", "stability", "disagreement")
+    return np.array([[cut.terms.get(name, np.nan) for name in names] for cut in cuts], np.float32).reshape(-1, 3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from groundlook.core.prompts import Cut
+from groundlook.core.prompts import Cut, mask_terms
+from groundlook.core.types import Prediction
 
+TOP = 5
 DOUBT = 0.5
 """How much the masks not chosen count: a part and the whole differ without either being wrong."""
 
@@ -31,6 +33,13 @@ def mask_uncertainty(
 
 def cuts_uncertainty(cuts: Sequence[Cut]) -> NDArray[np.float64]:
     """The same of each Cut, (M,), by the terms it has."""
-    names = ("predicted_iou", "stability", "disagreement")
-    table = np.array([[cut.terms.get(name, np.nan) for name in names] for cut in cuts], np.float64).reshape(-1, 3)
-    return mask_uncertainty(*table.T)
+    return mask_uncertainty(*mask_terms(cuts).T)
+
+
+def masks_uncertainty(prediction: Prediction) -> float | None:
+    """0…1: the mean over the `TOP` least sure of the masks that a segmenter cut out; None where it cut out none."""
+    if prediction.masks is None or not len(prediction.masks):
+        return None
+    doubt = mask_uncertainty(*prediction.masks.T)
+    doubt = np.sort(doubt[np.isfinite(doubt)])[::-1][:TOP]
+    return float(doubt.mean()) if len(doubt) else None

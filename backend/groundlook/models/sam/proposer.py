@@ -9,6 +9,7 @@ import numpy as np
 from groundlook.core.geo import Tile
 from groundlook.core.plan import ModelSpec
 from groundlook.core.ports import Segmenter
+from groundlook.core.prompts import mask_terms
 from groundlook.core.types import ModelVersion, Prediction, Region
 from groundlook.models.sam.pictures import picture_of
 
@@ -40,4 +41,5 @@ class Proposer:
             for c in cuts
         )
         table = np.array([[c.score] for c in cuts], dtype=np.float32).reshape(-1, 1)
-        return Prediction(self.version, regions, table, max((c.score for c in cuts), default=0.0))
+        peak = max((c.score for c in cuts), default=0.0)
+        return Prediction(self.version, regions, table, peak, masks=mask_terms(cuts))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from groundlook.core.geo import Tile
 from groundlook.core.geometry import Box, envelope
 from groundlook.core.ports import Model, Segmenter
-from groundlook.core.prompts import Cut, Prompts
+from groundlook.core.prompts import Cut, Prompts, mask_terms
 from groundlook.core.types import ModelVersion, Prediction, Region
 from groundlook.models.sam.pictures import picture_of
 
@@ -19,7 +19,7 @@ class Refined:
     A region keeps its label; its shape is the mask that answers its box, upright around it where it is turned; its
     score is the detector's times the mask's, as if the two erred independently; its note says both: "box .83,
     mask .91". A box that no mask answers, or that lies outside the tile, stays as it is; so do other shapes.
-    What the prediction holds for scoring (`proba`, `peak`, `spread`) is the detector's.
+    What the prediction holds for scoring is the detector's (`proba`, `peak`, `spread`) and the segmenter's (`masks`).
     """
 
     def __init__(self, detector: Model, segmenter: Segmenter) -> None:
@@ -38,13 +38,15 @@ class Refined:
     def _refined(self, tile: Tile, prediction: Prediction) -> Prediction:
         boxes = {i: box for i, r in enumerate(prediction.regions) if (box := _box(r, tile.size)) is not None}
         regions = list(prediction.regions)
+        masks = None
         if boxes:
             picture = picture_of(tile)
             self._segmenter.encode(picture)  # as bulk work: whoever waits for a click goes first
             cuts = self._segmenter.segment(picture, [Prompts(box=box) for box in boxes.values()])
             for place, cut in zip(boxes, cuts, strict=True):
                 regions[place] = _cut_out(regions[place], cut)
-        return replace(prediction, version=self.version, regions=tuple(regions))
+            masks = mask_terms([cut for cut in cuts if cut.mask.area])
+        return replace(prediction, version=self.version, regions=tuple(regions), masks=masks)
 
 
 def _box(region: Region, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
