@@ -39,19 +39,6 @@ def ground_of(tasks: Sequence[Task], to_lonlat: ToLonLat) -> Ground:
     )
 
 
-def at(ground: Ground, rows: NDArray[np.int64]) -> Ground:
-    """Of some rows."""
-    return Ground(
-        ground.xy[rows],
-        ground.reach[rows],
-        ground.day[rows],
-        ground.scene[rows],
-        ground.block[rows],
-        ground.season[rows],
-        ground.sensor[rows],
-    )
-
-
 def _lonlat(tiles: Sequence[TileRef | None], to_lonlat: ToLonLat) -> NDArray[np.float64]:
     """(N, 3, 2): of the middle, of the right side's and the top side's middle; NaN where there is none."""
     found = np.full((len(tiles), 3, 2), np.nan)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from groundlook.core.pool import Pool, Round
 from groundlook.core.types import ModelVersion, Project
-from groundlook.loop.ground import at
 from groundlook.loop.known import SPLITS, ScoreRows, TaskRows, listed, scores_of, still_holds
 from groundlook.loop.lead import effort_of, seconds_of
 from groundlook.loop.parts import Loop
@@ -98,8 +97,8 @@ def _pool(
         have=None if truth is None else np.nansum(truth[:, 1:], axis=0, dtype=np.float64),
         empty=None if counts is None else counts[:, 0].astype(np.float64),
         terms=terms,
-        ground=at(rows.ground, train),
-        done=at(rows.ground, done),
+        ground=rows.ground.take(train),
+        done=rows.ground.take(done),
         rounds=_rounds(loop, project),
     )
     told = np.zeros((0, 2), np.float32) if truth is None else truth[~np.isnan(truth[:, 0])]

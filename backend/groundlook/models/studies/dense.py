@@ -66,8 +66,8 @@ def pool_of(
         kind=kind,
         have=np.array([have]),
         seconds=np.full(len(rest), LOOK_S),
-        ground=_part(ground, rest),
-        done=_part(ground, labelled),
+        ground=ground.take(rest),
+        done=ground.take(labelled),
     )
 
 
@@ -88,15 +88,3 @@ def seen(
     told = {name: np.array([s.terms.get(name, v) for s, v in zip(scores, value, strict=True)]) for name in names}
     seconds = LOOK_S + each * counts[:, 0].astype(np.float64)
     return replace(pool, score=value, counts=counts, empty=empty, seconds=seconds, terms=told)
-
-
-def _part(ground: Ground, rows: NDArray[np.int64]) -> Ground:
-    return Ground(
-        ground.xy[rows],
-        ground.reach[rows],
-        ground.day[rows],
-        ground.scene[rows],
-        ground.block[rows],
-        ground.season[rows],
-        ground.sensor[rows],
-    )
