@@ -22,7 +22,7 @@ VENDORS = {
     "onnx": ("backend/groundlook/models/runtime/",),
     "segmentation_models_pytorch": ("backend/groundlook/models/segmentation/",),
     "torchvision": ("backend/groundlook/models/",),
-    "sklearn": ("backend/groundlook/models/", "backend/groundlook/strategies/", "backend/groundlook/evaluation/"),
+    "sklearn": ("backend/groundlook/models/", "backend/groundlook/evaluation/replay/peers.py"),
     "redis": ("adapters/groundlook_adapters/store/", "adapters/groundlook_adapters/jobs/"),
     "ultralytics": ("backend/groundlook/models/yolo/",),
     "label_studio_sdk": ("adapters/groundlook_adapters/labelstudio/",),

@@ -27,9 +27,9 @@ def study(seed: int = 0, spread: float = 1.5) -> FeatureStudy:
 
 
 def test_more_labels_teach_more() -> None:
-    found = [study(spread=3.0).fit(np.arange(n), 0).quality for n in (4, 12, 200)]
+    found = [study(spread=2.5).fit(np.arange(n), 0).quality for n in (4, 12, 200)]
     assert found[0] < found[2]
-    assert found[2] > 0.8
+    assert found[2] > 0.85
 
 
 def test_the_pool_is_what_is_not_labelled_with_what_the_head_says_of_it() -> None:

@@ -50,10 +50,10 @@ class Cut:
     terms: Mapping[str, float] = field(default_factory=dict)
 
 
-def mask_terms(cuts: Sequence[Cut]) -> NDArray[np.float32]:
-    """Float32 (M, 3): predicted IoU, stability and disagreement of each, NaN where it is not known."""
+def mask_terms(cuts: Sequence[Cut]) -> NDArray[np.float64]:
+    """Float64 (M, 3): predicted IoU, stability and disagreement of each, NaN where it is not known."""
     names = ("predicted_iou", "stability", "disagreement")
-    return np.array([[cut.terms.get(name, np.nan) for name in names] for cut in cuts], np.float32).reshape(-1, 3)
+    return np.array([[cut.terms.get(name, np.nan) for name in names] for cut in cuts], np.float64).reshape(-1, 3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ class Prediction:
     sum to 1, or independent ones where several classes may hold ("classification-multiple").
     `spread`: float32 (M, 4) or None: of each detection in `proba`, the standard deviation in px of its left, top, right
     and bottom side, out of the distribution that the network gives of it (DFL).
-    `masks`: float32 (K, 3) or None: of each mask that a segmenter cut out, the IoU that it expects, its stability and
+    `masks`: float64 (K, 3) or None: of each mask that a segmenter cut out, the IoU that it expects, its stability and
     its disagreement with those not chosen, NaN unknown (`prompts.mask_terms`).
     """
 
@@ -112,7 +112,7 @@ class Prediction:
     size: tuple[int, int] = (0, 0)
     kind: Literal["detection", "segmentation", "classification", "classification-multiple"] = "detection"
     spread: NDArray[np.float32] | None = None
-    masks: NDArray[np.float32] | None = None
+    masks: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
