@@ -257,6 +257,7 @@ def decode_annotation(
             created=_seconds(body["created_at"]),
             lead_time=float(body.get("lead_time") or 0.0),
             skipped=skipped,
+            ground_truth=bool(body.get("ground_truth")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidInput(f"not an annotation of Label Studio ({error!r})") from None

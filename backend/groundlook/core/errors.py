@@ -9,6 +9,8 @@ GroundlookError
 ├── NotAllowed            a path, host or token outside what the admin allowed (HTTP 403)
 ├── NotFound              an unknown project, task, scene or model          (HTTP 404)
 ├── Busy                  somebody else holds what is needed; try again     (HTTP 503)
+├── Conflict              somebody else was faster: what was decided no longer holds (HTTP 409)
+├── Cancelled             somebody cancelled the work                       (HTTP 409)
 ├── EmptyPool             nothing is left to rank                           (HTTP 409)
 ├── TrainingFailed        the training process ended without a model        (HTTP 500)
 └── LabelStudioError      Label Studio is down or refused                   (HTTP 502)
@@ -51,6 +53,14 @@ class NotFound(GroundlookError):
 
 class Busy(GroundlookError):
     """Somebody else holds what is needed."""
+
+
+class Conflict(GroundlookError):
+    """Somebody else was faster: what was decided no longer holds."""
+
+
+class Cancelled(GroundlookError):
+    """Somebody cancelled the work."""
 
 
 class EmptyPool(GroundlookError):

@@ -16,6 +16,7 @@ from groundlook.core.prompts import Cut, Picture, Prompts
 from groundlook.core.types import (
     Annotation,
     Control,
+    Done,
     Job,
     ModelCard,
     ModelVersion,
@@ -32,6 +33,9 @@ from groundlook.core.types import (
 
 Progress = Callable[[float, str], None]
 """Called with the fraction done (0…1) and a short message. Raising from it cancels the work."""
+
+Handler = Callable[[Job, Progress], str | Done]
+"""Does a job; returns the closing message. Cancelled raised by the progress goes through it."""
 
 
 class Strategy(Protocol):
@@ -285,20 +289,49 @@ class Features(Protocol):
 
 
 class Jobs(Protocol):
-    """Background work that survives a restart. At most one queued job per (kind, project)."""
+    """Background work that survives a restart. At least once: every handler may run again, and has to leave what one
+    run would have left."""
 
-    def submit(self, kind: str, project: int, delay: float = 0.0) -> None:
-        """Ask for the work, at the earliest after `delay` seconds; asking again while it is queued changes nothing."""
+    def submit(
+        self, kind: str, project: int, delay: float = 0.0, *, priority: int = 0, key: str = "", payload: bytes = b""
+    ) -> int:
+        """Ask for the work, at the earliest after `delay` seconds; its id. While one of the same (kind, project, key)
+        is queued that one is meant, and asking again changes nothing but that it may become more urgent."""
+
+    def job(self, job: int) -> Job:
+        """Raises NotFound."""
 
     def jobs(self, project: int | None = None) -> list[Job]:
-        """Newest first."""
+        """Newest first, at most 500, without payload and body."""
+
+    def cancel(self, job: int) -> bool:
+        """A queued job never starts; a running one is told at its next progress. False where it had ended."""
+
+    def retry(self, job: int) -> bool:
+        """Queue again what failed or was cancelled. False where there is nothing to do."""
 
 
 class Registry(Protocol):
     """The model versions of each project."""
 
-    def save(self, project: int, card: ModelCard, weights: Path) -> None: ...
-    def cards(self, project: int) -> list[ModelCard]: ...
-    def weights(self, project: int, card: ModelCard) -> Path: ...
-    def serving(self, project: int) -> ModelCard | None: ...
-    def promote(self, project: int, version: ModelVersion) -> None: ...
+    def save(self, project: int, card: ModelCard, weights: Path) -> None:
+        """Keep a version with a copy of its weights; one that is kept already is left as it is."""
+
+    def cards(self, project: int) -> list[ModelCard]:
+        """Every version kept, oldest first."""
+
+    def weights(self, project: int, card: ModelCard) -> Path:
+        """Its weights file, whose hash was checked. Raises InvalidWeights."""
+
+    def serving(self, project: int) -> ModelCard | None:
+        """The promoted version, None before the first."""
+
+    def promote(self, project: int, version: ModelVersion, over: ModelVersion | None) -> None:
+        """Let `version` serve, at once and for everybody, in the place of `over`. Raises NotFound, and Conflict where
+        another one serves by now: what was compared with `over` says nothing of that one."""
+
+    def rollback(self, project: int, version: ModelVersion | None = None) -> ModelCard:
+        """Let `version` serve again, by default the one before; the one that served is withdrawn. Raises NotFound."""
+
+    def withdrawn(self, project: int, version: ModelVersion) -> bool:
+        """Whether a rollback took it out of service, so that nothing of it may be shown any more."""

@@ -36,7 +36,8 @@ class Region:
 @dataclass(frozen=True, slots=True)
 class Task:
     """A Label Studio task that shows one tile. `image` is the URL in its data; `tile` is None for foreign tasks.
-    `others`: the URLs of its further pictures, by image tag."""
+    `others`: the URLs of its further pictures, by image tag. `site`, `sensor`: where it was taken and with what, as its
+    data says; "" where that says nothing."""
 
     id: int
     image: str
@@ -44,12 +45,14 @@ class Task:
     split: Split = "train"
     labelled: bool = False
     others: Mapping[str, str] = field(default_factory=dict)
+    site: str = ""
+    sensor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
     """What one person said of one task. `created`: seconds since the epoch; `lead_time`: seconds spent.
-    No regions means "looked at, empty", unless `skipped`."""
+    No regions means "looked at, empty", unless `skipped`. `ground_truth`: somebody marked it as the right answer."""
 
     id: int
     task_id: int
@@ -58,6 +61,7 @@ class Annotation:
     created: float = 0.0
     lead_time: float = 0.0
     skipped: bool = False
+    ground_truth: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +194,9 @@ class Snapshot:
 @dataclass(frozen=True, slots=True)
 class ModelCard:
     """What a model version is and where it comes from. `arch` names the network, `labels` its classes in order,
-    `sha256` its weights file; `verdict` of the gate: promoted or refused; `metrics` are what it went by."""
+    `sha256` its weights file; `verdict` of the gate: promoted, refused or needs a person, imported where it came from
+    outside; `metrics` are what it went by. `parent`: the version that it was trained from; `code`: what trained it;
+    `licence`: that its weights are under, "" unknown."""
 
     version: ModelVersion
     kind: str
@@ -202,6 +208,8 @@ class ModelCard:
     verdict: str = ""
     created: float = 0.0
     metrics: Mapping[str, float] = field(default_factory=dict)
+    code: str = ""
+    licence: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,17 +296,35 @@ class ProjectState:
     config: LabelConfig
 
 
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A unit of background work. `state`: queued, running, done, failed (given up after many tries), replaced
-    (failed while the same work was queued again). `progress` 0…1."""
+    """A unit of background work. `state`: "failed" was given up after many tries and waits for a person (a dead
+    letter). `priority`: higher first. `key`: of jobs with the same (kind, project, key) one is queued at most.
+    `payload`: what its handler needs to know beside them; `body`: what it gave back. `progress` 0…1; `worker`: who
+    runs it. Seconds since the epoch."""
 
     id: int
     kind: str
     project: int
-    state: str
+    state: JobState
     progress: float = 0.0
     message: str = ""
     attempts: int = 0
     created: float = 0.0
     finished: float | None = None
+    priority: int = 0
+    key: str = ""
+    payload: bytes = field(default=b"", repr=False)
+    body: bytes = field(default=b"", repr=False)
+    worker: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a handler ends with: a closing message, and what whoever submitted the job waits for."""
+
+    message: str
+    body: bytes = field(default=b"", repr=False)

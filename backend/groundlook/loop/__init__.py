@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from groundlook.core.ports import Progress
+from groundlook.core.ports import Handler, Progress
+from groundlook.core.types import Job
 from groundlook.loop.learn import learn
 from groundlook.loop.parts import Loop, LoopSettings
 from groundlook.loop.prewarm import prewarm
@@ -22,11 +23,11 @@ LANES = {"sync": "fast", "refresh": "slow", "learn": "slow", "prewarm": "spare"}
 """Every kind of job, and the lane it runs in: quick ones never wait behind training, nor that behind encoding."""
 
 
-def handlers(loop: Loop) -> dict[str, Callable[[int, Progress], str]]:
+def handlers(loop: Loop) -> dict[str, Handler]:
     """What the worker runs for each kind of job."""
-    return {
-        "sync": partial(sync, loop),
-        "refresh": partial(refresh, loop),
-        "learn": partial(learn, loop),
-        "prewarm": partial(prewarm, loop),
-    }
+    steps = {"sync": sync, "refresh": refresh, "learn": learn, "prewarm": prewarm}
+    return {kind: partial(_step, loop, step) for kind, step in steps.items()}
+
+
+def _step(loop: Loop, step: Callable[[Loop, int, Progress], str], job: Job, progress: Progress) -> str:
+    return step(loop, job.project, progress)

@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from groundlook import __version__
 from groundlook.core.errors import (
     Busy,
+    Cancelled,
+    Conflict,
     EmptyPool,
     GroundlookError,
     InvalidInput,
@@ -32,6 +34,8 @@ STATUS: dict[type[GroundlookError], int] = {
     InvalidInput: 422,
     NotAllowed: 403,
     NotFound: 404,
+    Cancelled: 409,
+    Conflict: 409,
     EmptyPool: 409,
     Busy: 503,
     LabelStudioError: 502,

@@ -183,6 +183,7 @@ def decode_task(body: Mapping[str, Any], project: Project) -> Task:
     image = data.get(project.config.data_key)
     tile = tile_ref(data)
     split = data.get("split")
+    site, sensor = data.get("site"), data.get("sensor")
     return Task(
         id=body["id"] if isinstance(body.get("id"), int) and 0 <= body["id"] < 2**63 else 0,
         image=image if isinstance(image, str) else "",
@@ -190,6 +191,8 @@ def decode_task(body: Mapping[str, Any], project: Project) -> Task:
         split=split if split in ("train", "val", "margin") else "train",
         labelled=bool(body.get("is_labeled")),
         others={c.image: str(data[c.data_key]) for c in project.config.others if isinstance(data.get(c.data_key), str)},
+        site=site[:200] if isinstance(site, str) else "" if tile is None else tile.scene,
+        sensor=sensor[:200] if isinstance(sensor, str) else "",
     )
 
 
