@@ -191,7 +191,7 @@ def decode_task(body: Mapping[str, Any], project: Project) -> Task:
         split=split if split in ("train", "val", "margin") else "train",
         labelled=bool(body.get("is_labeled")),
         others={c.image: str(data[c.data_key]) for c in project.config.others if isinstance(data.get(c.data_key), str)},
-        site=site[:200] if isinstance(site, str) else "" if tile is None else tile.scene,
+        site=site[:200] if isinstance(site, str) else "" if tile is None else tile.scene_id,
         sensor=sensor[:200] if isinstance(sensor, str) else "",
     )
 
