@@ -33,6 +33,7 @@ from groundlook.loop.pool import open_tasks, task_rows
 from groundlook.loop.refresh import refresh
 from groundlook.loop.said import keep_truth
 from groundlook.strategies.rules import Rules
+from groundlook_adapters.jobs.at_home import AtHome
 from groundlook_adapters.store.features import FeatureMemory
 from groundlook_adapters.store.sqlite import SqliteStore
 
@@ -72,6 +73,8 @@ class House:
     calls: dict[str, int] = field(default_factory=dict)
     published: list[Window] = field(default_factory=list)
     predictions: dict[int, Prediction] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
+    withdrawn: set[ModelVersion] = field(default_factory=set)
     submitted: list[str] = field(default_factory=list)
     now: float = 1000.0
 
@@ -93,6 +96,7 @@ class House:
             "store": self.store,
             "features": self.features,
             "jobs": _Jobs(self),
+            "exchange": AtHome(),
             "registry": _Registry(self),
             "models": _Models(self),
             "segmenters": None,
@@ -178,6 +182,13 @@ class _Queue:
     def publish(self, project: Project, window: Window, predictions: Mapping[int, Prediction]) -> None:
         self.house.published.append(window)
         self.house.predictions = dict(predictions)
+        self.house.held[window.version] = len(window.tasks)
+
+    def held(self, project: Project) -> list[str]:
+        return sorted(self.house.held)
+
+    def forget(self, project: Project, version: str) -> int:
+        return self.house.held.pop(version)
 
 
 @dataclass
@@ -194,8 +205,9 @@ class _Images:
 class _Jobs:
     house: House
 
-    def submit(self, kind: str, project: int, delay: float = 0.0) -> None:
+    def submit(self, kind: str, project: int, delay: float = 0.0, **more: Any) -> int:
         self.house.submitted.append(kind)
+        return len(self.house.submitted)
 
     def jobs(self, project: int | None = None) -> list[Any]:
         return []
@@ -210,6 +222,9 @@ class _Registry:
 
     def serving(self, project: int) -> ModelCard | None:
         return self.house.cards[-1] if self.house.cards else None
+
+    def withdrawn(self, project: int, version: ModelVersion) -> bool:
+        return version in self.house.withdrawn
 
 
 @dataclass

@@ -229,7 +229,7 @@ def test_missing_features_of_some_tasks_are_told_and_made_again() -> None:
     assert not window(house).fallback
     assert [(t.task_id, t.stream) for t in window(house).tasks[-2:]] == [(28, "left over"), (29, "left over")]
     assert "features are missing" in window(house).tasks[-1].reason
-    assert house.submitted[-2:] == ["refresh", "prewarm"]
+    assert house.submitted[-3:] == ["refresh", "prewarm", "clean"]
     refresh(house.loop, 7, quiet)
     assert {t.task_id for t in window(house).tasks if t.stream == "chosen"} >= {28, 29}
     assert house.features._kept[7, "test-1"][1].keys() == kept.keys()

@@ -85,7 +85,8 @@ class Desk:
             version, "yolo", "n", ("a",), file_sha256(weights), snapshot.id, created=self.now, metrics=metrics
         )
         self.registry.save(7, kept, weights)
-        self.registry.promote(7, version)
+        serving = self.registry.serving(7)
+        self.registry.promote(7, version, serving.version if serving else None)
 
     def loop(self) -> Loop:
         given = {"store": self.store, "labels": _Labels(self.said), "registry": self.registry, "home": self.home}

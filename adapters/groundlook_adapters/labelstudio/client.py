@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import count
 from typing import Any, TypeVar
 
 import httpx
 
 from groundlook.core.errors import InvalidInput, LabelStudioError, NotFound
-from groundlook.core.types import Annotation, Project, ProjectState, Task
+from groundlook.core.types import Annotation, Project, ProjectState, Said, Task
 from groundlook_adapters.labelstudio.config import parse_config
 from groundlook_adapters.labelstudio.wire import decode_annotation
 
@@ -24,6 +24,8 @@ RETRIES = 4
 PAGE = 500
 HEAVY_PAGE = 100
 """Tasks in one answer where their annotations come along: a brush mask alone may take a megabyte."""
+_FIELDS = "id,data,is_labeled,annotations,result,completed_by,was_cancelled,ground_truth,created_at,lead_time"
+"""Of a task and of its annotations: predictions, which may be as heavy, are none of it."""
 DecodeTask = Callable[[Mapping[str, Any], Project], Task]
 
 
@@ -63,23 +65,45 @@ class LabelStudioClient:
         """Every annotated task once, with its submitted annotations, oldest first; a page at a time, so that a project
         of any size fits in memory. A task or an annotation that can't be understood is the error that says why, with
         no annotations, and the rest goes on."""
-        seen: set[int] = set()
-        for body in self._pages(project, fields="all", only_annotated=True):
-            if int(body.id) in seen:  # pages move while people annotate
-                continue
-            seen.add(int(body.id))
+        ids = list(self.marks(project))
+        for start in range(0, len(ids), HEAVY_PAGE):
+            for said in self.said(project, ids[start : start + HEAVY_PAGE]):
+                yield from ((InvalidInput(problem), ()) for problem in said.problems)
+                if said.annotations:
+                    yield said.task, said.annotations
+
+    def marks(self, project: Project) -> dict[int, str]:
+        """See `core.ports.Labels`. Label Studio touches a task's `updated_at` with every annotation that is made,
+        changed, marked, skipped or deleted; merging duplicates moves annotations without it, which their ids tell."""
+        found: dict[int, str] = {}
+        for counted in ("total_annotations", "cancelled_annotations"):
+            for body in self._after(project, counted):
+                found[int(body.id)] = f"{body.updated_at} {body.annotations_ids}"
+        return dict(sorted(found.items()))
+
+    def said(self, project: Project, tasks: Sequence[int]) -> list[Said]:
+        """See `core.ports.Labels`. All in one answer: ask for `HEAVY_PAGE` at most."""
+        if not tasks:
+            return []
+        chosen = {"selectedItems": {"all": False, "included": list(tasks)}, "ordering": ["tasks:id"]}
+        bodies = self._some(project, len(tasks), fields="all", include=_FIELDS, query=json.dumps(chosen))
+        return [self._said(_plain(body), project) for body in bodies]
+
+    def _said(self, body: Mapping[str, Any], project: Project) -> Said:
+        number = int(body["id"])
+        try:
+            task = self._decode_task(body, project)
+        except InvalidInput as error:
+            return Said(Task(number, "", split="margin", labelled=bool(body.get("is_labeled"))), (), (str(error),))
+        found: list[Annotation] = []
+        problems: list[str] = []
+        for item in body.get("annotations") or []:
             try:
-                task = self._decode_task(_plain(body), project)
+                size = None if task.tile is None else task.tile.size
+                found.append(decode_annotation(_plain(item), number, project.config, size))
             except InvalidInput as error:
-                yield error, ()
-                continue
-            found, size = [], None if task.tile is None else task.tile.size
-            for item in body.annotations or []:
-                try:
-                    found.append(decode_annotation(_plain(item), int(body.id), project.config, size))
-                except InvalidInput as error:
-                    yield error, ()
-            yield task, tuple(sorted(found, key=lambda a: (a.created, a.id)))
+                problems.append(str(error))
+        return Said(task, tuple(sorted(found, key=lambda a: (a.created, a.id))), tuple(problems))
 
     def state(self, project: Project) -> ProjectState:
         """See `core.ports.Labels`."""
@@ -96,20 +120,24 @@ class LabelStudioClient:
         sdk = self.sdk(project.url, project.token)
         return self.call(lambda: list(sdk.tasks.list(project=project.id, page_size=PAGE, **options)))
 
-    def _pages(self, project: Project, **options: Any) -> Iterator[Any]:
-        """The items of a list, each page asked for (again, where need be) when it is due."""
-        sdk = self.sdk(project.url, project.token)
-        for number in count(1):
-            where = {"project": project.id, "page": number, "page_size": HEAVY_PAGE, **options}
-            try:
-                items = self.call(lambda where=where: list(sdk.tasks.list(**where).items or []))  # type: ignore[misc]
-            except LabelStudioError as error:
-                if error.status == 404 and number > 1:  # the page after the last
-                    return
-                raise
-            yield from items
-            if len(items) < HEAVY_PAGE:
+    def _after(self, project: Project, counted: str) -> Iterator[Any]:
+        """Ids and marks of the tasks whose count `counted` is not 0, a page at a time. Each page begins behind the
+        last id seen: pages by number move when a task leaves the list, and one is missed. (The parameter
+        `only_annotated` means nothing to Label Studio 1.23.)"""
+        last = 0
+        while True:
+            more = [_greater("id", last), _greater(counted, 0)]
+            query = {"filters": {"conjunction": "and", "items": more}, "ordering": ["tasks:id"]}
+            found = self._some(project, PAGE, include="id,updated_at,annotations_ids", query=json.dumps(query))
+            yield from found
+            if len(found) < PAGE:
                 return
+            last = int(found[-1].id)
+
+    def _some(self, project: Project, count: int, **options: Any) -> list[Any]:
+        sdk = self.sdk(project.url, project.token)
+        where = {"project": project.id, "page": 1, "page_size": count, **options}
+        return self.call(lambda: list(sdk.tasks.list(**where).items or []))
 
     def get_project(self, url: str, token: str, project: int) -> dict[str, Any]:
         """A project as the API gives it. Raises NotFound."""
@@ -145,6 +173,29 @@ class LabelStudioClient:
         """PATCH some fields of the project."""
         sdk = self.sdk(project.url, project.token)
         self.call(lambda: sdk.projects.update(project.id, **fields))
+
+    def model_versions(self, project: Project) -> list[str]:
+        """The versions that predictions of the project carry."""
+        reply = self._raw(project, "GET", f"api/projects/{project.id}/model-versions/")
+        return sorted(str(version) for version in reply)
+
+    def delete_version(self, project: Project, version: str) -> int:
+        """Delete every prediction of `version`; how many there were."""
+        body = {"model_version": version}
+        reply = self._raw(project, "DELETE", f"api/projects/{project.id}/model-versions/", json=body)
+        return int(reply.get("deleted_predictions") or 0)
+
+    def _raw(self, project: Project, method: str, path: str, **options: Any) -> Any:
+        """A call that the SDK has no method for."""
+        http = self.sdk(project.url, project.token)._client_wrapper.httpx_client
+
+        def work() -> Any:
+            reply = http.request(path, method=method, **options)
+            if reply.status_code >= 400:
+                raise _Refused(reply.status_code, reply.text)
+            return reply.json()
+
+        return self.call(work)
 
     # how
 
@@ -195,6 +246,14 @@ class LabelStudioClient:
         raise failure from None
 
 
+class _Refused(Exception):
+    """Shaped like the SDK's errors."""
+
+    def __init__(self, status: int, body: str) -> None:
+        super().__init__(body)
+        self.status_code, self.body = status, body
+
+
 def _explain(status: int | None, body: Any) -> str:
     detail = body.get("detail", body) if isinstance(body, dict) else body
     text = " ".join(str(detail).split())[:300]
@@ -203,6 +262,10 @@ def _explain(status: int | None, body: Any) -> str:
     if status == 403:
         return f"the token has no right to do this (403: {text}); use one of a user who may administer the project"
     return f"Label Studio answered {status}: {text}"
+
+
+def _greater(column: str, value: int) -> dict[str, Any]:
+    return {"filter": f"filter:tasks:{column}", "operator": "greater", "type": "Number", "value": value}
 
 
 def _plain(value: Any) -> Any:

@@ -10,17 +10,22 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, astuple
+from dataclasses import astuple
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from groundlook.core.codec import decode_region, decode_shape, encode_region, encode_shape
+from groundlook.core.codec import (
+    decode_project,
+    decode_region,
+    decode_shape,
+    encode_project,
+    encode_region,
+    encode_shape,
+)
 from groundlook.core.errors import NotFound
 from groundlook.core.types import (
     Annotation,
-    Control,
-    LabelConfig,
     ModelVersion,
     Original,
     Prediction,
@@ -125,9 +130,10 @@ class SqliteStore:
     # projects and scenes
 
     def put_project(self, project: Project) -> None:
-        body = {k: v for k, v in asdict(project).items() if k != "token"}
+        body = encode_project(project)
+        token = body.pop("token")
         with self._write() as db:
-            db.execute("insert or replace into project values (?, ?, ?)", (project.id, json.dumps(body), project.token))
+            db.execute("insert or replace into project values (?, ?, ?)", (project.id, json.dumps(body), token))
 
     def project(self, project_id: int) -> Project:
         rows = self._rows("select body, token from project where id = ?", project_id)
@@ -218,7 +224,7 @@ class SqliteStore:
         self, project: int, version: ModelVersion, rows: Mapping[int, tuple[Prediction, Score]]
     ) -> None:
         encoded = [
-            (project, str(version), task, score.value, json.dumps(dict(score.terms)), _dump(prediction))
+            (project, str(version), task, score.value, json.dumps(dict(score.terms)), _dump(prediction, version))
             for task, (prediction, score) in rows.items()
         ]
         self._insert("insert or replace into prediction values (?, ?, ?, ?, ?, ?)", encoded)
@@ -314,29 +320,23 @@ def _drop_loads(db: sqlite3.Connection, loads: Sequence[int | None]) -> int:
     return gone
 
 
-def _dump(prediction: Prediction) -> str:
+def _dump(prediction: Prediction, version: ModelVersion) -> str:
     regions = [encode_region(r) for r in prediction.regions]
-    return json.dumps({"regions": regions, "size": prediction.size, "peak": prediction.peak, "knows": prediction.knows})
+    body = {"regions": regions, "size": prediction.size, "peak": prediction.peak, "knows": prediction.knows}
+    if prediction.version != version:  # taken over from an earlier one
+        body["by"] = str(prediction.version)
+    return json.dumps(body)
 
 
 def _prediction(version: ModelVersion, text: str) -> Prediction:
     body = json.loads(text)
     regions = tuple(decode_region(r) for r in body["regions"])
+    version = ModelVersion.parse(body["by"]) if "by" in body else version
     return Prediction(version, regions, peak=body["peak"], knows=body["knows"], size=tuple(body["size"]))
 
 
 def _project(body: str, token: str) -> Project:
-    fields = json.loads(body)
-    config = fields.pop("config")
-    labels = tuple(config.pop("labels"))
-    controls, others = (_controls(config.pop(part, ())) for part in ("controls", "others"))
-    unserved = tuple((tag, name) for tag, name in config.pop("unserved", ()))
-    found = LabelConfig(**config, labels=labels, controls=controls, others=others, unserved=unserved)
-    return Project(**fields, token=token, config=found)
-
-
-def _controls(rows: Sequence[Mapping[str, Any]]) -> tuple[Control, ...]:
-    return tuple(Control(**{**row, "labels": tuple(row["labels"])}) for row in rows)
+    return decode_project({**json.loads(body), "token": token})
 
 
 def _window(number: int, model: str, published: float, text: str) -> Window:

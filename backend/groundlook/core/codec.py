@@ -1,8 +1,10 @@
-"""Regions and tiles as plain JSON values, for what we store ourselves: store rows and snapshots. Pixels only."""
+"""Regions, tiles, tasks and projects as plain JSON values, for what we store ourselves: store rows, snapshots, pieces
+of bulk work. Pixels only."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy as np
 from groundlook.core.geo import GeoRef, TileRef
 from groundlook.core.geometry import Box, Ellipse, Point, Polygon, Shape, WholeTile
 from groundlook.core.mask import Mask
-from groundlook.core.types import Region
+from groundlook.core.types import Control, LabelConfig, Project, Region, Task
 
 
 def encode_region(region: Region) -> dict[str, Any]:
@@ -104,3 +106,32 @@ def decode_tile(body: Mapping[str, Any] | None) -> TileRef | None:
         body["acquired"],
         body["render"],
     )
+
+
+def encode_task(task: Task) -> dict[str, Any]:
+    """Task → JSON value; the inverse of `decode_task`."""
+    return {**asdict(task), "tile": encode_tile(task.tile)}
+
+
+def decode_task(body: Mapping[str, Any]) -> Task:
+    """JSON value → Task."""
+    return Task(**{**body, "tile": decode_tile(body["tile"])})
+
+
+def encode_project(project: Project) -> dict[str, Any]:
+    """Project → JSON value, its token in it; the inverse of `decode_project`."""
+    return asdict(project)
+
+
+def decode_project(body: Mapping[str, Any]) -> Project:
+    """JSON value → Project. Also of earlier versions, which knew fewer kinds of controls."""
+    config = dict(body["config"])
+    labels = tuple(config.pop("labels"))
+    controls, others = (_controls(config.pop(part, ())) for part in ("controls", "others"))
+    unserved = tuple((tag, name) for tag, name in config.pop("unserved", ()))
+    found = LabelConfig(**config, labels=labels, controls=controls, others=others, unserved=unserved)
+    return Project(**{**body, "config": found})
+
+
+def _controls(rows: Sequence[Mapping[str, Any]]) -> tuple[Control, ...]:
+    return tuple(Control(**{**row, "labels": tuple(row["labels"])}) for row in rows)

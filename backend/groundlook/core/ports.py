@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +26,7 @@ from groundlook.core.types import (
     Project,
     ProjectState,
     Region,
+    Said,
     SceneRow,
     Score,
     Task,
@@ -164,6 +166,13 @@ class Labels(Protocol):
     def annotations(self, project: Project) -> list[Annotation]:
         """Every submitted annotation, skipped ones included, oldest first."""
 
+    def marks(self, project: Project) -> dict[int, str]:
+        """Of every task that something was submitted of, skips included, in id order: its id, and a mark that changes
+        when the task or what was said of it does."""
+
+    def said(self, project: Project, tasks: Sequence[int]) -> list[Said]:
+        """Those of `tasks` that exist, in id order, with all that was submitted of them."""
+
     def state(self, project: Project) -> ProjectState:
         """Counts and the served version; one cheap call."""
 
@@ -174,6 +183,12 @@ class Queue(Protocol):
     def publish(self, project: Project, window: Window, predictions: Mapping[int, Prediction]) -> None:
         """Make `window` the one that is served. `predictions`: per task id, shown as pre-annotations.
         Raises LabelStudioError when not all of it was kept."""
+
+    def held(self, project: Project) -> list[str]:
+        """The versions whose predictions Label Studio holds, those of windows and others."""
+
+    def forget(self, project: Project, version: str) -> int:
+        """Delete the predictions of a version that is not served any more; how many there were."""
 
 
 class Images(Protocol):
@@ -311,6 +326,16 @@ class Jobs(Protocol):
         """Queue again what failed or was cancelled. False where there is nothing to do."""
 
 
+class Exchange(Protocol):
+    """Weights on their way to workers that don't share our home."""
+
+    def offer(self, sha256: str, weights: Path) -> None:
+        """Let others take it; again changes nothing."""
+
+    def take(self, sha256: str) -> AbstractContextManager[Path | None]:
+        """A file with that hash for as long as the block lasts, None where nobody offers it."""
+
+
 class Registry(Protocol):
     """The model versions of each project."""
 
@@ -335,3 +360,11 @@ class Registry(Protocol):
 
     def withdrawn(self, project: int, version: ModelVersion) -> bool:
         """Whether a rollback took it out of service, so that nothing of it may be shown any more."""
+
+
+class Tracker(Protocol):
+    """Where model versions are told of outside, for people who compare experiments there."""
+
+    def track(self, project: Project, versions: Sequence[tuple[ModelCard, str]]) -> int:
+        """Write those that are not there yet, and of all their state: "serving", "withdrawn" or "kept"; how many were
+        new. Again changes nothing. Raises Busy where nobody answers."""

@@ -65,6 +65,16 @@ class Annotation:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """All that people submitted of one task, oldest first. `problems`: why the task, or more that was said of it, can't
+    be read."""
+
+    task: Task
+    annotations: tuple[Annotation, ...]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelVersion:
     """A name and the first 12 hex digits of sha256 over (snapshot, code, weights)."""
 
@@ -170,11 +180,14 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One annotated tile of a snapshot."""
+    """One annotated tile of a snapshot. `annotation_ids`: what was said of it, as far as it went in; `annotators`: who
+    said each. `ground_truth`: it was marked as the right answer."""
 
     task: Task
     regions: tuple[Region, ...]
     annotation_ids: tuple[int, ...] = ()
+    annotators: tuple[str, ...] = ()
+    ground_truth: bool = False
 
 
 @dataclass(frozen=True, slots=True)

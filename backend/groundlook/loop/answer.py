@@ -6,13 +6,23 @@ from collections.abc import Sequence
 
 from groundlook.core.errors import GroundlookError
 from groundlook.core.types import ModelVersion, Prediction, Project, Task
-from groundlook.loop.parts import BATCH, UNSEEN, Loop, known_answers, predict_tiles, read_tiles, serving_version
+from groundlook.loop.parts import (
+    BATCH,
+    UNSEEN,
+    Loop,
+    is_withdrawn,
+    known_answers,
+    predict_tiles,
+    read_tiles,
+    serving_version,
+)
 
 
 def served_version(loop: Loop, project_id: int) -> tuple[str, ModelVersion]:
-    """What `/setup` announces and every prediction carries, and the model behind it."""
+    """What `/setup` announces and every prediction carries, and the model behind it. After a rollback, until a window
+    without the withdrawn version is published, that is the version that serves, by its own name."""
     window = loop.store.current_window(project_id)
-    if window is not None:
+    if window is not None and not is_withdrawn(loop, project_id, window.model):
         return window.version, window.model
     version = serving_version(loop, project_id)
     return str(version), version

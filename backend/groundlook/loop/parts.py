@@ -13,6 +13,7 @@ from groundlook.core.errors import GroundlookError
 from groundlook.core.geo import Tile
 from groundlook.core.ports import (
     Embedder,
+    Exchange,
     Features,
     Images,
     Jobs,
@@ -24,6 +25,7 @@ from groundlook.core.ports import (
     Shapes,
     Store,
     Strategy,
+    Tracker,
 )
 from groundlook.core.types import UNTRAINED_VERSION, ModelVersion, Prediction, Project, Region, Score, Task
 from groundlook.evaluation.evaluate import Calibrate
@@ -45,7 +47,9 @@ UNSEEN = (0, 0)
 @dataclass(frozen=True, slots=True)
 class LoopSettings:
     """`window`: how many tasks are published at once (and at least 10 per annotator). `refill_below`: the share of
-    the window that may be left before it is made anew. `retrain_every`: new annotations that start a training.
+    the window that may be left before it is made anew. `retrain_every`: new annotations that start a training;
+    `retrain_hours`: after which one new annotation does, 0 for never; `retrain_gain`: the quality that new ones have to
+    promise to start one earlier, 0 for never. `shards`: bulk work goes to other workers in pieces.
     `held_out_every`: every n-th task of the queue is a held-out one. `debounce`: seconds that events are gathered.
     `strategy`: of projects that name none, "" for the usual one of their kind. `random_share`: of the queue, drawn from
     all open tasks alike."""
@@ -53,6 +57,9 @@ class LoopSettings:
     window: int = 30
     refill_below: float = 0.5
     retrain_every: int = 24
+    retrain_hours: float = 0.0
+    retrain_gain: float = 0.02
+    shards: bool = False
     held_out_every: int = 4
     debounce: float = 1.0
     seed: int = 0
@@ -71,6 +78,7 @@ class Loop:
     store: Store
     features: Features
     jobs: Jobs
+    exchange: Exchange
     registry: Registry
     models: Models
     segmenters: Segmenters
@@ -83,7 +91,9 @@ class Loop:
     settings: LoopSettings = LoopSettings()
     rules: Rules = field(default_factory=Rules)
     strategies: Callable[[str], Strategy] = strategy_of
+    tracker: Tracker | None = None
     clock: Callable[[], float] = time.time
+    pause: Callable[[float], None] = time.sleep
     known: Known = field(default_factory=Known)
     publishing: threading.RLock = field(default_factory=threading.RLock)
     """Held while a window is made, so that a refill and a refresh don't overtake each other."""
@@ -94,6 +104,18 @@ def serving_version(loop: Loop, project_id: int) -> ModelVersion:
     card = loop.registry.serving(project_id)
     version = UNTRAINED_VERSION if card is None else card.version
     return version.under(plan_of(loop.store.project(project_id)).digest)
+
+
+def is_withdrawn(loop: Loop, project_id: int, model: ModelVersion) -> bool:
+    """Whether a rollback took what `model` names out of service, by itself or as part of the project's plan. Of one
+    under an earlier plan nobody can tell which version that was: there any rollback counts."""
+    digest = plan_of(loop.store.project(project_id)).digest
+    versions = [card.version for card in loop.registry.cards(project_id)]
+    for version in versions:
+        if model in (version, version.under(digest)):
+            return loop.registry.withdrawn(project_id, version)
+    untrained = model in (UNTRAINED_VERSION, UNTRAINED_VERSION.under(digest))
+    return not untrained and any(loop.registry.withdrawn(project_id, version) for version in versions)
 
 
 def read_tiles(

@@ -8,7 +8,7 @@ import numpy as np
 
 from groundlook.core.types import ModelVersion, Project, Window
 from groundlook.loop.known import TaskRows, scores_of
-from groundlook.loop.parts import Loop, known_answers, serving_version
+from groundlook.loop.parts import Loop, is_withdrawn, known_answers, serving_version
 from groundlook.loop.pool import open_tasks, task_rows
 from groundlook.loop.rank import rank
 
@@ -29,6 +29,9 @@ def publish(loop: Loop, project: Project, strategy: str = "", length: int = 0) -
         window = replace(window, published=loop.clock())
         loop.store.add_window(project.id, window)
         loop.jobs.submit("prewarm", project.id)
+        loop.jobs.submit("clean", project.id)
+        if is_withdrawn(loop, project.id, window.model):  # somebody rolled back while it was made
+            return publish(loop, project, strategy, length)
         return told(window)
 
 
@@ -57,7 +60,7 @@ def told(window: Window) -> str:
 def _ready(loop: Loop, project_id: int, rows: TaskRows) -> ModelVersion:
     version = serving_version(loop, project_id)
     window = loop.store.current_window(project_id)
-    if window is None or window.model == version:
+    if window is None or window.model == version or is_withdrawn(loop, project_id, window.model):
         return version
     scores = scores_of(loop.known, loop.store, project_id, version, rows)
     return version if bool((scores.seen | rows.labelled).all()) else window.model

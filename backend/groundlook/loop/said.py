@@ -68,6 +68,17 @@ def keep_said(features: Features, project: Project, version: ModelVersion, said:
             features.put(project.id, name, np.array(list(rows), np.int64), np.stack(list(rows.values())))
 
 
+def carry_said(
+    features: Features, project: Project, before: ModelVersion, version: ModelVersion, ids: NDArray[np.int64]
+) -> None:
+    """Let what `before` said of tasks `ids` stand for `version`."""
+    for name in (proba_name, counts_name):
+        kept, rows = features.get(project.id, name(project, before))
+        of = np.isin(kept, ids)
+        if of.any():
+            features.put(project.id, name(project, version), kept[of], np.asarray(rows[of]))
+
+
 def keep_truth(features: Features, project: Project, annotations: Iterable[Annotation]) -> None:
     """What people marked on each task; of several annotations of one the newest counts."""
     place = {label: i for i, label in enumerate(project.config.labels)}

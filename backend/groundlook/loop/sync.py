@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from groundlook.core.ports import Progress
 from groundlook.core.types import Project, Window
-from groundlook.loop.parts import Loop, serving_version
+from groundlook.loop.parts import Loop, is_withdrawn, serving_version
 from groundlook.loop.publish import publish
 from groundlook.loop.refresh import CONFIG, config_mark, seen_key
 from groundlook.loop.said import keep_truth
+from groundlook.loop.trigger import due
+
+log = logging.getLogger("groundlook.loop")
 
 
 def sync(loop: Loop, project_id: int, progress: Progress) -> str:
@@ -25,14 +29,19 @@ def sync(loop: Loop, project_id: int, progress: Progress) -> str:
     if state.tasks != seen or (seen and loop.store.value(project_id, CONFIG) != config_mark(project)):
         _submit(loop, "refresh", project_id)
     done = [a for a in loop.store.served(project_id) if not a.skipped]
-    every = int(project.settings.get("retrain_every") or loop.settings.retrain_every)
-    if len(done) - loop.store.value(project_id, "learned") >= every:
+    why = due(loop, project, len(done))
+    if why:
+        log.info("training of project %s: %s", project_id, why)
         _submit(loop, "learn", project_id)
     with loop.publishing:
         window = loop.store.current_window(project_id)
-        if window is not None and (_served(loop, project) != window.version or _runs_dry(loop, project_id, window)):
+        if window is not None and (
+            _served(loop, project) != window.version
+            or _runs_dry(loop, project_id, window)
+            or is_withdrawn(loop, project_id, window.model)
+        ):
             return publish(loop, project)
-    return f"{len(done)} annotations, nothing to refill"
+    return f"{len(done)} annotations, nothing to refill" + (f"; training: {why}" if why else "")
 
 
 def _submit(loop: Loop, kind: str, project_id: int) -> None:

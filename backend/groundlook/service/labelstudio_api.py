@@ -20,6 +20,7 @@ from groundlook.loop import Loop
 from groundlook.loop.answer import answer, served_version
 from groundlook.loop.interact import interact
 from groundlook.loop.route import plan_of
+from groundlook.loop.trigger import EDITED
 from groundlook.service.body import PredictBody, read_predict
 from groundlook.service.metrics import CLICKS, ERRORS, EVENTS, INTERACTIVE_SECONDS, PREDICT_SECONDS, PREDICTIONS
 
@@ -31,7 +32,7 @@ _BASIC = HTTPBasic(auto_error=False)
 PARALLEL_PREDICTS = 4
 PARALLEL_CLICKS = 8
 """Of their own: a click never waits for a page of predictions."""
-OTHER_EVENTS = {"TASKS_DELETED", "ANNOTATION_UPDATED", "PROJECT_UPDATED"}
+OTHER_EVENTS = {"TASKS_DELETED", "PROJECT_UPDATED"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,9 @@ def labelstudio_router(loop: Loop, wire: Wire, login: tuple[str, str] | None) ->
     async def versions(request: Request) -> dict[str, list[str]]:
         body = await _json(request, optional=True)
         projects = [_project_id(body)] if "project" in body else [p.id for p in loop.store.projects()]
-        kept = [str(c.version) for p in projects for c in loop.registry.cards(p)]
+        kept = [
+            str(c.version) for p in projects for c in loop.registry.cards(p) if not loop.registry.withdrawn(p, c.version)
+        ]
         served = [served_version(loop, p)[0] for p in projects]
         return {"versions": list(dict.fromkeys([*served, *reversed(kept)]))}
 
@@ -137,7 +140,7 @@ def _predict(loop: Loop, wire: Wire, project: Project, bodies: list[Body]) -> di
             errors.append({"task": None if isinstance(body, InvalidInput) else body.get("id"), "error": str(outcome)})
             results.append([])
         else:
-            place = 1.0 if window is None or task is None else window.place(task.id)
+            place = 1.0 if window is None or task is None or window.version != version else window.place(task.id)
             results.append(wire.prediction(outcome, project.config, place, version))
             PREDICTIONS.inc()
     if len(bodies) == 1 and errors:
@@ -185,12 +188,14 @@ def _handle(loop: Loop, wire: Wire, project: Project, action: str, body: dict[st
     """What an event means. Whatever is lost here, the next reconcile finds."""
     try:
         if action == "START_TRAINING":
-            loop.jobs.submit("learn", project.id)
+            loop.jobs.submit("learn", project.id, loop.settings.debounce)
             return
         if action == "ANNOTATION_CREATED":
             loop.store.add_served(project.id, [wire.annotation(body["annotation"], int(body["task"]["id"]))])
         elif action == "ANNOTATIONS_DELETED":
             loop.store.drop_served(project.id, [int(a["id"]) for a in body.get("annotations", [])])
+        elif action == "ANNOTATION_UPDATED":
+            loop.store.next_number(project.id, EDITED)
         elif action == "TASKS_CREATED":
             loop.jobs.submit("refresh", project.id, loop.settings.debounce)
             return

@@ -55,6 +55,8 @@ class Settings:
     runtime: str = ""
     """What networks run in: "openvino bf16", "onnxruntime f32", "torch eager", …. Empty: the fastest that computes the
     same, found out once on this machine."""
+    mlflow: str = ""
+    """Where an MLflow keeps its runs, such as http://host:5000: every model version is written there. Empty: nowhere."""
     embedder: str = "thumbnail-1"
     """What tiles are compared by: thumbnail-1, onnx:PATH, yolo:PATH, yolo:NETWORK.yaml:PATH or timm:NETWORK:PATH."""
     strategy: str = ""
@@ -69,6 +71,13 @@ class Settings:
     OpenAerialMap 37 % have a rival above .98 by yolox_nano, none above .99; 4 % and none by thumbnails."""
     window: int = 30
     retrain_every: int = 24
+    """New annotations that start a training…"""
+    retrain_hours: float = 0.0
+    """…or the hours after which one does; 0: never."""
+    retrain_gain: float = 0.02
+    """The quality that new annotations have to promise, by the project's learning curve, to start one earlier."""
+    retrain_gate: str = "usual"
+    """What a new version has to prove: "usual" or "strict"."""
     held_out_every: int = 4
     debounce: float = 1.0
     reconcile: float = 60.0
@@ -107,6 +116,8 @@ _CASTS: dict[str, Callable[[str], Any]] = {
     "alike": float,
     "window": int,
     "retrain_every": int,
+    "retrain_hours": float,
+    "retrain_gain": float,
     "held_out_every": int,
     "debounce": float,
     "reconcile": float,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fastapi import FastAPI
@@ -38,6 +38,7 @@ from groundlook.service.wiring.planned import PlanReader
 from groundlook.service.wiring.scenes import SceneBoard
 from groundlook.service.wiring.shapes import ControlShapes
 from groundlook.strategies.rules import Rules
+from groundlook_adapters.jobs.at_home import AtHome
 from groundlook_adapters.jobs.embedded import EmbeddedJobs
 from groundlook_adapters.labelstudio.client import LabelStudioClient
 from groundlook_adapters.labelstudio.config import parse_config
@@ -45,6 +46,7 @@ from groundlook_adapters.labelstudio.images import HttpImages
 from groundlook_adapters.labelstudio.prompts import asked_image, decode_prompts
 from groundlook_adapters.labelstudio.queue.window import WindowQueue
 from groundlook_adapters.labelstudio.wire import decode_annotation, encode_prediction, encode_region
+from groundlook_adapters.mlflow import MlflowTracker
 from groundlook_adapters.rasters.crs import to_lonlat
 from groundlook_adapters.rasters.pictures.cache import PictureCache
 from groundlook_adapters.rasters.pictures.render import encode
@@ -55,6 +57,9 @@ from groundlook_adapters.rasters.tiling.geotile import tile_ref
 from groundlook_adapters.store.encodings import EncodingCache
 from groundlook_adapters.store.features import FeatureFiles
 from groundlook_adapters.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from groundlook_adapters.jobs.exchange import RedisExchange
 
 __all__ = ["TaskImages", "Wired", "decode_task", "encode_region", "web_app", "wire"]
 
@@ -71,6 +76,7 @@ class Wired:
     client: LabelStudioClient
     store: SqliteStore
     jobs: EmbeddedJobs
+    exchange: AtHome | RedisExchange
     registry: FileRegistry
     loop: Loop
     images: TaskImages
@@ -92,6 +98,7 @@ class Wired:
         self.images.close()
         self.encodings.close()
         self.jobs.close()
+        self.exchange.close()
         self.store.close()
 
 
@@ -101,6 +108,7 @@ def wire(settings: Settings) -> Wired:
     client = LabelStudioClient(decode_task)
     store = SqliteStore(settings.home / "store.db")
     jobs = EmbeddedJobs(settings.home / "jobs.db", LANES)
+    exchange = _exchange(settings)
     registry = FileRegistry(settings.home / "models")
     images = TaskImages(settings, client)
     encodings = EncodingCache(
@@ -116,8 +124,9 @@ def wire(settings: Settings) -> Wired:
         store=store,
         features=FeatureFiles(settings.home / "features"),
         jobs=jobs,
+        exchange=exchange,
         registry=registry,
-        models=ModelShelf(registry, brought, settings.arch, settings.epochs),
+        models=ModelShelf(registry, brought, settings.arch, settings.epochs, store.current_window),
         segmenters=brought,
         shapes=ControlShapes(),
         embedder=embedder,
@@ -128,15 +137,19 @@ def wire(settings: Settings) -> Wired:
         settings=LoopSettings(
             window=settings.window,
             retrain_every=settings.retrain_every,
+            retrain_hours=settings.retrain_hours,
+            retrain_gain=settings.retrain_gain,
+            shards=bool(settings.redis),
             held_out_every=settings.held_out_every,
             debounce=settings.debounce,
             strategy=settings.strategy,
             random_share=settings.random_share,
         ),
         rules=Rules(settings.empties, settings.alike),
+        tracker=MlflowTracker(settings.mlflow) if settings.mlflow else None,
     )
     key = _signing_key(settings.home / "tiles.key")
-    return Wired(settings, client, store, jobs, registry, loop, images, brought, encodings, key)
+    return Wired(settings, client, store, jobs, exchange, registry, loop, images, brought, encodings, key)
 
 
 def web_app(wired: Wired) -> FastAPI:
@@ -246,6 +259,14 @@ class Counted:
     def has(self, key: str) -> bool:
         """See `core.ports.Encodings`."""
         return self._encodings.has(key)
+
+
+def _exchange(settings: Settings) -> AtHome | RedisExchange:
+    if not settings.redis:
+        return AtHome()
+    from groundlook_adapters.jobs.exchange import RedisExchange
+
+    return RedisExchange(settings.redis)
 
 
 def _sam(settings: Settings) -> ModelSpec | None:

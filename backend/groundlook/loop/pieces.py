@@ -1,0 +1,123 @@
+"""Pieces: bulk work in portions, done here or by other workers, in order of completion.
+
+A project of a hundred thousand tasks is looked at a piece at a time. With Redis every worker that takes shards helps,
+whatever its machine; the one that asked writes everything down, so that no worker needs the store. It hands out only a
+few more pieces than were brought back, so that a queue never holds a whole project.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict
+from itertools import islice
+
+from groundlook.core.codec import decode_project, decode_task, encode_project, encode_task
+from groundlook.core.errors import GroundlookError, NotFound
+from groundlook.core.ports import Progress
+from groundlook.core.types import Done, Job, ModelCard, ModelVersion, Project, Task
+from groundlook.loop.look import Look, decode_look, encode_look, look
+from groundlook.loop.parts import Loop
+
+SHARD = "shard"
+"""The kind of these jobs."""
+PIECE = 32
+"""Tasks in a piece that is handed out: seconds of work for a network, so that handing it out costs nothing."""
+AHEAD = 32
+"""Pieces handed out at a time."""
+LOOK_S = 0.05
+
+
+class ShardFailed(GroundlookError):
+    """A piece of bulk work was given up."""
+
+
+def looks(
+    loop: Loop, project: Project, version: ModelVersion, tasks: Sequence[Task], fresh: Collection[int], size: int
+) -> Iterator[tuple[int, Look]]:
+    """(how many tasks, what came of them) until all are looked at; `size`: of a piece that is done here."""
+    if not loop.settings.shards or len(tasks) <= PIECE:
+        for at in range(0, len(tasks), size):
+            piece = tasks[at : at + size]
+            yield len(piece), look(loop, project, version, piece, fresh)
+        return
+    yield from _handed_out(loop, project, version, tasks, fresh)
+
+
+def _handed_out(
+    loop: Loop, project: Project, version: ModelVersion, tasks: Sequence[Task], fresh: Collection[int]
+) -> Iterator[tuple[int, Look]]:
+    pieces = (tasks[at : at + PIECE] for at in range(0, len(tasks), PIECE))
+    head = _head(loop, project, version)
+    out: dict[int, int] = {}
+    try:
+        while True:
+            for piece in islice(pieces, AHEAD - len(out)):
+                out[_submit(loop, project.id, head, piece, fresh)] = len(piece)
+            if not out:
+                return
+            ended = [job for job in out if loop.jobs.job(job).state not in ("queued", "running")]
+            for job in ended:
+                count = out.pop(job)
+                yield count, _brought_back(loop.jobs.job(job))
+            if not ended:
+                loop.pause(LOOK_S)
+    finally:
+        for job in out:  # somebody cancelled us, or a piece failed
+            loop.jobs.cancel(job)
+
+
+def _head(loop: Loop, project: Project, version: ModelVersion) -> dict[str, object]:
+    """What every piece says: everything that a worker without our home must know."""
+    card = loop.registry.serving(project.id)
+    if card is not None:
+        loop.exchange.offer(card.sha256, loop.registry.weights(project.id, card))
+    return {
+        "project": encode_project(project),
+        "version": str(version),
+        "card": None if card is None else {**asdict(card), "version": str(card.version)},
+    }
+
+
+def _submit(loop: Loop, project: int, head: dict[str, object], piece: Sequence[Task], fresh: Collection[int]) -> int:
+    body = {**head, "tasks": [encode_task(t) for t in piece], "fresh": [t.id for t in piece if t.id in fresh]}
+    payload = json.dumps(body, sort_keys=True).encode()
+    return loop.jobs.submit(SHARD, project, key=hashlib.sha256(payload).hexdigest()[:24], payload=payload)
+
+
+def _brought_back(job: Job) -> Look:
+    if job.state != "done":
+        raise ShardFailed(f"piece {job.id} of the bulk work {job.state}: {job.message or 'no reason is known'}")
+    return decode_look(job.body)
+
+
+def shard(loop: Loop, job: Job, progress: Progress) -> Done:
+    """The worker's side: look at a piece, with the version that the one who asked serves. Its weights are fetched once
+    where this home lacks them."""
+    body = json.loads(job.payload)
+    project = decode_project(body["project"])
+    if body["card"] is not None:
+        _have(loop, project.id, _card(body["card"]))
+    tasks = [decode_task(t) for t in body["tasks"]]
+    began = time.monotonic()
+    found = look(loop, project, ModelVersion.parse(body["version"]), tasks, frozenset(body["fresh"]))
+    progress(1.0, f"{len(tasks)} tasks")
+    return Done(f"{len(tasks)} tasks in {time.monotonic() - began:.1f} s", encode_look(found))
+
+
+def _card(body: dict[str, object]) -> ModelCard:
+    given = {**body, "version": ModelVersion.parse(str(body["version"])), "labels": tuple(body["labels"])}  # type: ignore[arg-type]
+    return ModelCard(**given)  # type: ignore[arg-type]
+
+
+def _have(loop: Loop, project: int, card: ModelCard) -> None:
+    if any(kept.version == card.version for kept in loop.registry.cards(project)):
+        return
+    with loop.exchange.take(card.sha256) as weights:
+        if weights is None:
+            raise NotFound(
+                f"the weights of {card.version} are offered by nobody any more; the piece is handed out again"
+            )
+        loop.registry.save(project, card, weights)
