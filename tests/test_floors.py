@@ -29,6 +29,7 @@ VENDORS = {
     "huey": ("adapters/groundlook_adapters/jobs/",),
     "pyogrio": ("adapters/groundlook_adapters/vectors/",),
     "rasterio": ("adapters/groundlook_adapters/rasters/", "backend/groundlook/demo/scene.py"),
+    "mlflow": ("adapters/groundlook_adapters/mlflow.py",),
     "numba": ("adapters/groundlook_adapters/",),
     "pyarrow": ("adapters/groundlook_adapters/vectors/",),
     "pystac": ("adapters/groundlook_adapters/vectors/datasets/stac.py",),

@@ -88,7 +88,7 @@ def serve_house(home: Path) -> Iterator[ServeHouse]:
     _projects(home, card)
     registry = FileRegistry(home / "models")
     registry.save(SERVED, card, weights)
-    registry.promote(SERVED, card.version)
+    registry.promote(SERVED, card.version, None)
     model = YoloModel.load(card, weights, LABELS)
     with _service(home, raster.parent) as (port, pid):
         client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120.0, trust_env=False)

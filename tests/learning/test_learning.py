@@ -1,4 +1,4 @@
-"""Snapshots, the gate and the registry."""
+"""Snapshots and the registry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from groundlook.core.errors import InvalidWeights, NotFound
 from groundlook.core.geo import GeoRef, TileRef
 from groundlook.core.geometry import Box, Polygon
 from groundlook.core.types import Annotation, Control, LabelConfig, ModelCard, ModelVersion, Project, Region, Task
-from groundlook.learning.gate import judge
 from groundlook.learning.registry import FileRegistry, file_sha256, version_of
 from groundlook.learning.snapshot import load_snapshot, make_snapshot, save_snapshot
 
@@ -76,29 +75,6 @@ def test_a_saved_snapshot_comes_back_and_a_changed_one_is_found(tmp_path: Path) 
         load_snapshot(path)
 
 
-def metrics(map50: float, objects: float = 10) -> dict[str, float]:
-    return {"map50": map50, "quality": map50, "objects": objects, "images": 5}
-
-
-@pytest.mark.parametrize(
-    ("new", "old", "promoted"),
-    [
-        (metrics(0.5), None, True),
-        (metrics(0.0), None, False),
-        (metrics(0.5), metrics(0.4), True),
-        (metrics(0.5), metrics(0.5), True),
-        (metrics(0.49), metrics(0.5), False),
-        (metrics(0.0, objects=0), None, False),
-    ],
-)
-def test_the_gate_never_promotes_a_worse_model(
-    new: dict[str, float], old: dict[str, float] | None, promoted: bool
-) -> None:
-    verdict = judge(new, old)
-    assert verdict.promoted is promoted
-    assert verdict.reason
-
-
 def card(digest: str, sha: str, created: float = 1.0) -> ModelCard:
     return ModelCard(ModelVersion("yolo", digest), "yolo", "yolov5n.yaml", ("A",), sha, created=created)
 
@@ -119,8 +95,8 @@ def test_the_registry_keeps_and_serves(tmp_path: Path, weights: Path) -> None:
     registry.save(1, one, weights)
     assert registry.cards(1) == [one, two]
     assert registry.cards(2) == []
-    registry.promote(1, one.version)
-    registry.promote(1, two.version)
+    registry.promote(1, one.version, None)
+    registry.promote(1, two.version, one.version)
     assert FileRegistry(tmp_path / "models").serving(1) == two
     assert registry.weights(1, one).read_bytes() == b"weights"
 
@@ -137,7 +113,7 @@ def test_changed_and_missing_weights_are_refused(tmp_path: Path, weights: Path) 
     with pytest.raises(InvalidWeights, match="are gone"):
         registry.weights(1, kept)
     with pytest.raises(NotFound, match="yolo@zz is not in the registry"):
-        registry.promote(1, ModelVersion("yolo", "zz"))
+        registry.promote(1, ModelVersion("yolo", "zz"), None)
 
 
 def test_a_half_written_version_is_never_seen(tmp_path: Path, weights: Path) -> None:

@@ -144,8 +144,7 @@ def test_one_that_is_cut_short_comes_to_the_same() -> None:
     assert cut.calls[f"predicted by {NEW}"] == whole.calls[f"predicted by {NEW}"]
     one, two = (found.store.scores(7, ModelVersion("yolo", NEW)) for found in (whole, cut))
     assert one == two
-    assert of(whole).keys() == of(cut).keys()
-    assert all(of(whole)[t].version == of(cut)[t].version for t in of(whole))
+    assert {t: p.version for t, p in of(whole).items()} == {t: p.version for t, p in of(cut).items()}
 
 
 def test_a_withdrawn_version_s_answers_never_stand() -> None:

@@ -78,7 +78,7 @@ def _model(wired: Wired, tmp_path: Path) -> Path:
     source.write_bytes(b"weights")
     card = ModelCard(version_of("yolo", ["a"]), "yolo", "yolov5n.yaml", ("Building",), file_sha256(source))
     wired.registry.save(1, card, source)
-    wired.registry.promote(1, card.version)
+    wired.registry.promote(1, card.version, None)
     return wired.registry.weights(1, card)
 
 

@@ -49,22 +49,31 @@ class Studio(BaseHTTPRequestHandler):
     """As much of Label Studio as an export asks for."""
 
     tasks: list[dict[str, Any]]
-    pages: list[int]
+    pages: list[list[int]]
+    """The ids in each answer that came with annotations."""
     picture: bytes
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         query = {k: v[0] for k, v in parse_qs(parts.query).items()}
         if parts.path.startswith("/api/tasks"):
-            number, size = int(query["page"]), int(query["page_size"])
-            type(self).pages.append(number)
-            part = type(self).tasks[(number - 1) * size : number * size]
+            part = type(self).listed(json.loads(query["query"]))[: int(query["page_size"])]
             body: Any = {"tasks": part, "total": len(self.tasks), "total_annotations": 0, "total_predictions": 0}
-            return self.reply(200 if part or number == 1 else 404, json.dumps(body).encode())
+            return self.reply(200, json.dumps(body).encode())
         if parts.path.startswith("/api/projects/7"):
             return self.reply(200, json.dumps({"id": 7, "title": "T", "label_config": XML}).encode())
         found = parts.path == "/data/upload/field.png"
         return self.reply(200 if found else 404, type(self).picture if found else b"{}")
+
+    @classmethod
+    def listed(cls, query: dict[str, Any]) -> list[dict[str, Any]]:
+        if "selectedItems" in query:
+            cls.pages.append(query["selectedItems"]["included"])
+            return [t for t in cls.tasks if t["id"] in cls.pages[-1]]
+        after, counted = query["filters"]["items"]
+        skipped = counted["filter"] == "filter:tasks:cancelled_annotations"
+        found = [t for t in cls.tasks if any(a["was_cancelled"] == skipped for a in t["annotations"])]
+        return [{"id": t["id"], "annotations_ids": "1"} for t in found if t["id"] > after["value"]]
 
     def reply(self, status: int, body: bytes) -> None:
         self.send_response(status)
@@ -203,11 +212,11 @@ def test_a_manifest_tells_the_truth_of_every_file(house: House) -> None:
 
 def test_annotations_come_page_by_page_each_task_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("groundlook_adapters.labelstudio.client.HEAVY_PAGE", 2)
-    house.studio.tasks.insert(2, house.studio.tasks[0])  # somebody annotated meanwhile: the pages have moved
+    monkeypatch.setattr("groundlook_adapters.labelstudio.client.PAGE", 2)
     found = list(house.wired.client.iter_annotations(house.project))
     assert [t.id for t, _ in found if not isinstance(t, InvalidInput)] == [1, 2, 3, 4, 5]
     assert [len(a) for _, a in found] == [1, 2, 1, 1, 1]
-    assert house.studio.pages == [1, 2, 3, 4]
+    assert house.studio.pages == [[1, 2], [3, 4], [5]]
     assert house.wired.client.annotations(house.project)[0].id == 10
 
 

@@ -1,1 +1,1 @@
-"""Background work: one job table that survives anything, run by huey."""
+"""Background work: a ledger that survives anything (SQLite, or Redis for many machines), and one engine over it."""

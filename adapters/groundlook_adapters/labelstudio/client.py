@@ -105,6 +105,11 @@ class LabelStudioClient:
                 problems.append(str(error))
         return Said(task, tuple(sorted(found, key=lambda a: (a.created, a.id))), tuple(problems))
 
+    def people(self, project: Project) -> dict[int, str]:
+        """The e-mail address, in small letters, of everybody whom annotations name by id."""
+        sdk = self.sdk(project.url, project.token)
+        return {int(user.id): str(user.email).lower() for user in self.call(lambda: list(sdk.users.list()))}
+
     def state(self, project: Project) -> ProjectState:
         """See `core.ports.Labels`."""
         body = self.get_project(project.url, project.token, project.id)
@@ -184,6 +189,11 @@ class LabelStudioClient:
         body = {"model_version": version}
         reply = self._raw(project, "DELETE", f"api/projects/{project.id}/model-versions/", json=body)
         return int(reply.get("deleted_predictions") or 0)
+
+    def backends(self, project: Project) -> list[str]:
+        """The addresses of the ML backends that the project is connected to."""
+        sdk = self.sdk(project.url, project.token)
+        return [str(backend.url or "") for backend in self.call(lambda: sdk.ml.list(project=project.id))]
 
     def _raw(self, project: Project, method: str, path: str, **options: Any) -> Any:
         """A call that the SDK has no method for."""

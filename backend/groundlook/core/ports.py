@@ -358,6 +358,9 @@ class Registry(Protocol):
     def rollback(self, project: int, version: ModelVersion | None = None) -> ModelCard:
         """Let `version` serve again, by default the one before; the one that served is withdrawn. Raises NotFound."""
 
+    def served(self, project: int) -> frozenset[ModelVersion]:
+        """Every version that serves or ever did, withdrawn ones too."""
+
     def withdrawn(self, project: int, version: ModelVersion) -> bool:
         """Whether a rollback took it out of service, so that nothing of it may be shown any more."""
 

@@ -315,9 +315,10 @@ JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 @dataclass(frozen=True, slots=True)
 class Job:
     """A unit of background work. `state`: "failed" was given up after many tries and waits for a person (a dead
-    letter). `priority`: higher first. `key`: of jobs with the same (kind, project, key) one is queued at most.
+    letter). `priority`: higher first. `key`: of jobs with the same (kind, project, key) one runs at most,
+    and one waits for its first attempt at most.
     `payload`: what its handler needs to know beside them; `body`: what it gave back. `progress` 0…1; `worker`: who
-    runs it. Seconds since the epoch."""
+    runs it; `started`: when the last attempt did. Seconds since the epoch."""
 
     id: int
     kind: str
@@ -333,6 +334,7 @@ class Job:
     payload: bytes = field(default=b"", repr=False)
     body: bytes = field(default=b"", repr=False)
     worker: str = ""
+    started: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

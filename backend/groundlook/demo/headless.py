@@ -19,7 +19,7 @@ from groundlook.demo.annotators import Annotator, Served
 from groundlook.demo.hand import answer
 from groundlook.demo.house import House, Say
 from groundlook.loop.audit import kendall_tau
-from groundlook.loop.learn import measure
+from groundlook.loop.settle import measure
 from groundlook.service.wiring import Wired, decode_task, encode_region, wire
 
 LEARN_SECONDS = 1200.0

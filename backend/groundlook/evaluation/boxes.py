@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundlook.core.geometry import box_iou, envelope
+from groundlook.core.tally import BoxTally
 from groundlook.core.types import Prediction, Region
 from groundlook.evaluation.metrics import Detections, Truths, average_precision50
 
 LEAST_PX = 2.0
 """Truths thinner than this are not counted, nor what finds them: they are cut edges of things on the next tile."""
-_SAME = 0.5
+_SAME, _CLOSE = 0.5, 0.75
 
 
 class Boxes:
@@ -51,20 +52,35 @@ class Boxes:
 
     def answers(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """The score of everything found, (K, 1), and whether it is a truth that nothing surer found, (K, 1)."""
-        scores = [found[1] for found in self._found]
-        hits = [_hits(found, truth) for found, truth in zip(self._found, self._truths, strict=True)]
-        said, right = np.concatenate([np.zeros(0), *scores]), np.concatenate([np.zeros(0, bool), *hits])
-        return said[:, None], right[:, None]
+        found = self.tally()
+        return found.score[:, None], found.right[:, None]
+
+    def tally(self) -> BoxTally:
+        """The same tile by tile."""
+        tiles = [np.full(len(found[1]), row) for row, found in enumerate(self._found)]
+        truths = [np.bincount(names, minlength=len(self._place)) for _, names in self._truths]
+        return BoxTally(
+            tile=np.concatenate([np.zeros(0, np.int64), *tiles]),
+            label=np.concatenate([np.zeros(0, np.int64), *(found[2] for found in self._found)]),
+            score=np.concatenate([np.zeros(0), *(found[1] for found in self._found)]),
+            right=self._hits(_SAME),
+            close=self._hits(_CLOSE),
+            objects=np.array(truths, np.int64).reshape(len(self._truths), len(self._place)),
+        )
+
+    def _hits(self, least: float) -> NDArray[np.bool_]:
+        hits = [_hits(found, truth, least) for found, truth in zip(self._found, self._truths, strict=True)]
+        return np.concatenate([np.zeros(0, bool), *hits])
 
 
-def _hits(found: Detections, truth: Truths) -> NDArray[np.bool_]:
+def _hits(found: Detections, truth: Truths, least: float) -> NDArray[np.bool_]:
     boxes, scores, names = found
     wanted, wanted_names = truth
     over = box_iou(np.asarray(boxes, np.float64), np.asarray(wanted, np.float64))
     over[names[:, None] != wanted_names] = 0
     right = np.zeros(len(scores), bool)
     for row in np.argsort(-scores, kind="stable"):
-        if over.shape[1] and over[row].max() >= _SAME:
+        if over.shape[1] and over[row].max() >= least:
             right[row] = True
             over[:, over[row].argmax()] = 0
     return right

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundlook.core.geometry import WholeTile
+from groundlook.core.tally import ClassTally
 from groundlook.core.types import Prediction, Region
 
 _HOLDS = 0.5
@@ -23,13 +24,15 @@ class Classes:
         self._place = {label: i for i, label in enumerate(labels)}
         self._said: list[NDArray[np.bool_]] = []
         self._true: list[NDArray[np.bool_]] = []
+        self._counted: list[bool] = []
         self._rows: list[tuple[NDArray[np.float64], int]] = []
 
     def add(self, prediction: Prediction, truth: Sequence[Region], size: tuple[int, int]) -> None:
         """One tile."""
         several = prediction.kind == "classification-multiple"
         true = self._chosen(truth)
-        if not several and not true.any():
+        self._counted.append(several or bool(true.any()))
+        if not self._counted[-1]:
             return
         self._true.append(true)
         self._keep(prediction, true, several)
@@ -41,6 +44,16 @@ class Classes:
         if not self._rows:
             return None
         return np.stack([row for row, _ in self._rows]), np.array([place for _, place in self._rows], np.int64)
+
+    def tally(self) -> ClassTally:
+        """What was said and what is true of every tile, also of those that are not counted."""
+        said, true = (np.zeros((len(self._counted), len(self._labels)), bool) for _ in range(2))
+        counted = np.flatnonzero(self._counted)
+        said[counted], true[counted] = self._flat(self._said), self._flat(self._true)
+        return ClassTally(said, true)
+
+    def _flat(self, rows: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+        return np.array(rows, dtype=bool).reshape(len(rows), len(self._labels))
 
     def _keep(self, prediction: Prediction, true: NDArray[np.bool_], several: bool) -> None:
         columns = self._columns or ()
@@ -66,8 +79,7 @@ class Classes:
     def result(self) -> dict[str, float]:
         """`accuracy`: the share of tiles of which exactly what people chose was said; `f1/<label>` of every label that
         people chose; `macro_f1`, their mean, also as `quality`; `images`, `objects`: the choices."""
-        shape = (-1, len(self._labels))
-        said, true = (np.array(part, dtype=bool).reshape(shape) for part in (self._said, self._true))
+        said, true = self._flat(self._said), self._flat(self._true)
         hits, wanted, found = (said & true).sum(axis=0), true.sum(axis=0), said.sum(axis=0)
         f1 = 2 * hits / np.maximum(wanted + found, 1)
         occurs = np.flatnonzero(wanted)

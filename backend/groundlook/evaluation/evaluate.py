@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from groundlook.core.geo import Tile
 from groundlook.core.ports import Model
+from groundlook.core.tally import Tally
 from groundlook.core.types import Prediction, Region
 from groundlook.evaluation.boxes import Boxes
 from groundlook.evaluation.classes import Classes
@@ -20,10 +21,13 @@ classes exclude each other; float64 (K, 1) and bool (K, 1) of answers that are r
 Calibrate = Callable[[Answers], Mapping[str, float]]
 
 
-class _Tally(Protocol):
+class Marks(Protocol):
+    """What is written down of a model's answers, a tile at a time."""
+
     def add(self, prediction: Prediction, truth: Sequence[Region], size: tuple[int, int]) -> None: ...
     def result(self) -> dict[str, float]: ...
     def answers(self) -> Answers | None: ...
+    def tally(self) -> Tally: ...
 
 
 def evaluate(
@@ -40,18 +44,23 @@ def evaluate(
     theirs, `accuracy`, `f1/<label>`. A model that has not learned yet is compared as a detector that finds nothing.
     Where answers can be right or wrong, what `calibrate` makes of them is added.
     """
-    tally: _Tally | None = None
+    marks: Marks | None = None
     for tile, regions in examples:
         prediction = model.predict([tile])[0]
-        tally = tally or _tally(model, prediction, labels)
-        tally.add(prediction, regions, tile.size)
-    tally = tally or Boxes(labels)
-    answers = tally.answers()
+        marks = marks or marks_for(model, prediction, labels)
+        marks.add(prediction, regions, tile.size)
+    return metrics_of(marks or Boxes(labels), calibrate)
+
+
+def metrics_of(marks: Marks, calibrate: Calibrate | None) -> dict[str, float]:
+    """All that `evaluate` tells."""
+    answers = marks.answers()
     told = {} if calibrate is None or answers is None or not len(answers[0]) else calibrate(answers)
-    return {**tally.result(), **told}
+    return {**marks.result(), **told}
 
 
-def _tally(model: Model, prediction: Prediction, labels: Sequence[str]) -> _Tally:
+def marks_for(model: Model, prediction: Prediction, labels: Sequence[str]) -> Marks:
+    """An empty sheet for the kind of answers that a model gives."""
     match prediction.kind:
         case "segmentation":
             return Pixels(labels)

@@ -49,7 +49,8 @@ class LoopSettings:
     """`window`: how many tasks are published at once (and at least 10 per annotator). `refill_below`: the share of
     the window that may be left before it is made anew. `retrain_every`: new annotations that start a training;
     `retrain_hours`: after which one new annotation does, 0 for never; `retrain_gain`: the quality that new ones have to
-    promise to start one earlier, 0 for never. `shards`: bulk work goes to other workers in pieces.
+    promise to start one earlier, 0 for never. `gate`: what a new version has to prove, "usual" or "strict".
+    `rehearsal`: examples that a retraining shows, 0 for all. `shards`: bulk work goes to other workers in pieces.
     `held_out_every`: every n-th task of the queue is a held-out one. `debounce`: seconds that events are gathered.
     `strategy`: of projects that name none, "" for the usual one of their kind. `random_share`: of the queue, drawn from
     all open tasks alike."""
@@ -57,6 +58,8 @@ class LoopSettings:
     window: int = 30
     refill_below: float = 0.5
     retrain_every: int = 24
+    gate: str = "usual"
+    rehearsal: int = 600
     retrain_hours: float = 0.0
     retrain_gain: float = 0.02
     shards: bool = False

@@ -121,3 +121,13 @@ def _have(loop: Loop, project: int, card: ModelCard) -> None:
                 f"the weights of {card.version} are offered by nobody any more; the piece is handed out again"
             )
         loop.registry.save(project, card, weights)
+
+
+def time_left(done: int, total: int, seconds: float) -> str:
+    """ ", about 3 min left" after `seconds` of work; "" where nothing is left, or nobody can tell."""
+    left = (total - done) * seconds / max(done, 1)
+    if done >= total or left < 1:
+        return ""
+    if left < 120:
+        return f", about {left:.0f} s left"
+    return f", about {left / 60:.0f} min left" if left < 7200 else f", about {left / 3600:.1f} h left"

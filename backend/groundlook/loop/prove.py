@@ -17,9 +17,9 @@ from groundlook.evaluation.replay.curve import labels_to
 from groundlook.evaluation.savings import Estimate
 from groundlook.learning.registry import file_sha256, version_of
 from groundlook.learning.snapshot import make_snapshot
-from groundlook.loop.learn import measure
 from groundlook.loop.parts import Loop
 from groundlook.loop.savings import first_answers, place_of
+from groundlook.loop.settle import measure
 
 LEAST = 20
 """Tasks at random in each half, below which a training says nothing."""

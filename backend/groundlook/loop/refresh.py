@@ -14,8 +14,8 @@ from groundlook.core.types import UNTRAINED_VERSION, ModelVersion, Prediction, P
 from groundlook.loop import reuse
 from groundlook.loop.known import scored_key
 from groundlook.loop.look import Look, keep
-from groundlook.loop.parts import BATCH, UNSEEN, Loop, serving_version
-from groundlook.loop.pieces import looks
+from groundlook.loop.parts import BATCH, UNSEEN, Loop, is_withdrawn, serving_version
+from groundlook.loop.pieces import looks, time_left
 from groundlook.loop.pool import positions, task_rows
 from groundlook.loop.publish import publish
 from groundlook.loop.said import carry_said
@@ -82,9 +82,8 @@ class _Run:
         self.unreadable += len(found.unreadable)
 
     def _told(self) -> str:
-        left = (self.total - self.done) * (time.monotonic() - self.began) / max(self.done, 1)
-        more = f", about {_span(left)} left" if self.done < self.total and left >= 1 else ""
-        return f"{self.done:,} of {self.total:,} tasks by {self.version}{more}"
+        left = time_left(self.done, self.total, time.monotonic() - self.began)
+        return f"{self.done:,} of {self.total:,} tasks by {self.version}{left}"
 
     def carry(self, tasks: Sequence[Task]) -> None:
         """Let the earlier answers to `tasks` stand."""
@@ -130,7 +129,7 @@ def _before(loop: Loop, project: Project, version: ModelVersion) -> ModelVersion
     window = loop.store.current_window(project.id)
     if window is None or window.model == version or window.model.name == UNTRAINED_VERSION.name:
         return None
-    return None if loop.registry.withdrawn(project.id, window.model) else window.model
+    return None if is_withdrawn(loop, project.id, window.model) else window.model
 
 
 def _in_queue_order(loop: Loop, project_id: int, todo: Sequence[Task]) -> list[Task]:
@@ -203,9 +202,3 @@ def _without(near: np.ndarray, changes: np.ndarray, row: int) -> float:  # type:
     """The guess for one of the known by the others."""
     others = np.arange(len(near)) != row
     return float(reuse.guess(near[others], changes[others], near[row : row + 1])[0])
-
-
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -22,7 +22,8 @@ class Kind:
     made of (arch, epochs=…), "" for a kind that does not learn here. `arch`: of trainings that name none; `several`:
     the same for tiles of which several classes may hold. `fast`: its `load` takes `runtime` and `folder` too, and runs
     in the fastest runtime that computes the same. `options`: of a plan's model that `load` takes as they are.
-    `paths`: those of its options that name files."""
+    `paths`: those of its options that name files. `program`: its weights are a program, which only an admin's own plan
+    may name, never one out of Label Studio."""
 
     model: str
     trainer: str = ""
@@ -31,6 +32,7 @@ class Kind:
     fast: bool = False
     options: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    program: bool = False
 
     def load(self) -> Any:
         """The model's class, imported now."""
@@ -67,6 +69,11 @@ KINDS: dict[str, Kind] = {
         f"{_MODELS}.classifier.train:ClassifierTrainer",
         "classifier-thumbnail-1",
         "classifier-multiple-thumbnail-1",
+    ),
+    "ml_base": Kind(
+        "groundlook.service.wiring.ml_base:MlBaseModel",
+        options=("python", "subclass", "label_config", "control", "pictures", "timeout"),
+        program=True,
     ),
 }
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import platformdirs
 
@@ -76,8 +76,10 @@ class Settings:
     """…or the hours after which one does; 0: never."""
     retrain_gain: float = 0.02
     """The quality that new annotations have to promise, by the project's learning curve, to start one earlier."""
-    retrain_gate: str = "usual"
-    """What a new version has to prove: "usual" or "strict"."""
+    gate: Literal["usual", "strict"] = "usual"
+    """What a new version has to prove: "usual", that nothing shows it to be worse, or "strict", that it is not."""
+    rehearsal: int = 600
+    """Examples that a retraining shows: all new ones, and of those learned before as many as fit; 0: all."""
     held_out_every: int = 4
     debounce: float = 1.0
     reconcile: float = 60.0
@@ -101,6 +103,12 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(w.strip() for w in text.split(",") if w.strip())
 
 
+def _gate(text: str) -> str:
+    if text not in ("usual", "strict"):
+        raise ValueError(text)
+    return text
+
+
 _CASTS: dict[str, Callable[[str], Any]] = {
     "home": lambda text: Path(text).expanduser().resolve(),
     "url": lambda text: text.rstrip("/"),
@@ -117,7 +125,9 @@ _CASTS: dict[str, Callable[[str], Any]] = {
     "window": int,
     "retrain_every": int,
     "retrain_hours": float,
+    "rehearsal": int,
     "retrain_gain": float,
+    "gate": _gate,
     "held_out_every": int,
     "debounce": float,
     "reconcile": float,
@@ -125,8 +135,25 @@ _CASTS: dict[str, Callable[[str], Any]] = {
 }
 
 
+def from_files(environ: Mapping[str, str]) -> dict[str, str]:
+    """GROUNDLOOK_<NAME>: what is in the file that GROUNDLOOK_<NAME>_FILE names, as secrets are given to containers,
+    without the end of its last line. A variable that is set itself wins. Raises InvalidInput."""
+    found: dict[str, str] = {}
+    for variable, path in environ.items():
+        name = variable.removesuffix("_FILE")
+        if not (path and name != variable and name.startswith(PREFIX)) or environ.get(name):
+            continue
+        try:
+            found[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            raise InvalidInput(f"{variable}={path!r} can't be read ({error}); correct it or unset it") from None
+    return found
+
+
 def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Settings out of `environ`. Raises InvalidInput that names the variable and its value."""
+    """Settings out of `environ`, or of files that it names. Raises InvalidInput that names the variable and its
+    value."""
+    environ = {**environ, **from_files(environ)}
     chosen: dict[str, Any] = {"home": _home(), "roots": (Path.cwd().resolve(),)}
     for field in fields(Settings):
         name = PREFIX + field.name.upper()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from groundlook.core.errors import NotFound
 from groundlook.core.plan import OWN, Plan
 from groundlook.core.ports import Model, Registry, Trainer
-from groundlook.core.types import UNTRAINED_VERSION, Control, ModelCard, ModelVersion, Project
+from groundlook.core.types import UNTRAINED_VERSION, Control, ModelCard, ModelVersion, Project, Window
 from groundlook.loop.route import plan_of
 from groundlook.models.untrained import Untrained
 from groundlook.service.brought import Brought
@@ -18,6 +18,7 @@ from groundlook.service.kinds import Kind, kind_of
 from groundlook.service.routed import Routed
 
 KEPT = 12
+"""Models in memory, of all projects and plans."""
 CONFIDENCE = 0.25
 """The least sure region that annotators are shown."""
 LOWEST = 0.05
@@ -25,11 +26,22 @@ LOWEST = 0.05
 
 
 class ModelShelf:
-    """Implements `core.ports.Models`. Keeps the `KEPT` models used last."""
+    """Implements `core.ports.Models`. Keeps the `KEPT` models used last, and of a project's own versions only the one
+    that serves and the one behind the queue. Whoever predicts with another holds it until that is done. `queued`: a
+    project's window."""
 
-    def __init__(self, registry: Registry, brought: Brought, arch: str, epochs: int) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        brought: Brought,
+        arch: str,
+        epochs: int,
+        queued: Callable[[int], Window | None] = lambda project: None,
+    ) -> None:
         self._registry, self._brought, self._arch, self._epochs = registry, brought, arch, epochs
+        self._queued = queued
         self._loaded: OrderedDict[tuple[object, ...], Model] = OrderedDict()
+        self._own_keys: dict[tuple[object, ...], ModelVersion] = {}
         self._loading: dict[tuple[object, ...], threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -66,7 +78,30 @@ class ModelShelf:
         if card is None:
             return Untrained()
         key = (project.id, str(card.version), project.config.labels)
-        return self._kept(key, lambda: _load(project, card, self._registry.weights(project.id, card)))
+        found = self._kept(key, lambda: _load(project, card, self._registry.weights(project.id, card)))
+        with self._lock:
+            self._own_keys[key] = card.version
+            others = {k: v for k, v in self._own_keys.items() if k[0] == project.id and k != key}
+        if others:
+            self._drop_idle(project, others)
+        return found
+
+    def _drop_idle(self, project: Project, others: Mapping[tuple[object, ...], ModelVersion]) -> None:
+        """Forget those of `others` that neither serve nor stand behind the queue, or that have labels of before."""
+        serving, window, digest = self._registry.serving(project.id), self._queued(project.id), plan_of(project).digest
+        needed = {None if serving is None else serving.version}
+        queue = None if window is None else window.model
+        for key, version in others.items():
+            wanted = version in needed or queue in (version, version.under(digest))
+            if not wanted or key[2] != project.config.labels:
+                with self._lock:
+                    self._forget(key)
+
+    def _forget(self, key: tuple[object, ...]) -> None:
+        """Under the lock."""
+        self._loaded.pop(key, None)
+        self._loading.pop(key, None)
+        self._own_keys.pop(key, None)
 
     def _routed(self, project: Project, plan: Plan, own: Model, name: str, refine: str) -> Model:
         labels = tuple(dict.fromkeys(label for c in _all(project) for label in c.labels))
@@ -89,7 +124,7 @@ class ModelShelf:
                 self._loaded[key] = found
                 self._loaded.move_to_end(key)
                 while len(self._loaded) > KEPT:
-                    self._loading.pop(self._loaded.popitem(last=False)[0], None)
+                    self._forget(next(iter(self._loaded)))
         return found
 
     def candidate(self, project: Project, card: ModelCard, weights: Path) -> Model:

@@ -27,6 +27,7 @@ def main(script: str, name: str) -> None:
     asked: queue.Queue[Any] = queue.Queue()
     threading.Thread(target=listen, args=(asked,), daemon=True).start()
     hello, model = asked.get(), None
+    reply: dict[str, Any]
     while True:
         message = hello if model is None else asked.get()
         try:

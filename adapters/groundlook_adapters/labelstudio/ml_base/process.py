@@ -147,6 +147,9 @@ class MlBaseProcess:
             reply = None
         if isinstance(reply, dict):
             return reply
+        if not line:  # it is about to end by itself: how, is worth knowing
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.wait(1.0)
         self._kill()
         raise InvalidWeights(self._why(late.is_set(), seconds, len(line), running.returncode))
 
@@ -169,7 +172,7 @@ class MlBaseProcess:
 
 def _hear(pipe: IO[bytes], tail: deque[str]) -> None:
     """Keep the last lines of what the child prints: a full pipe would stop it."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError), pipe:
         while line := pipe.readline(2000):
             text = line.decode(errors="replace").rstrip()
             if text:

@@ -43,14 +43,21 @@ class Pictures:
     same tile annotated twice, scenes of one name in two folders), the next gets the tile's uid and the annotation's
     id behind it."""
 
-    def __init__(self, draft: Path, folders: str, picture: Picture, image_format: str, tally: Tally) -> None:
+    def __init__(self, draft: Path, folders: str, picture: Picture | None, image_format: str, tally: Tally) -> None:
         if image_format not in IMAGE_FORMATS:
             raise InvalidInput(f"image format {image_format!r}: use {', '.join(IMAGE_FORMATS)}")
         self._draft, self._folders, self._picture = draft, folders, picture
         self._format, self._tally = image_format, tally
+        self._named: set[Path] = set()
 
     def write(self, tile: DatasetTile) -> Path | None:
-        """The file, or None where the picture can't be made: counted, with the reason."""
+        """The file, or None where the picture can't be made: counted, with the reason. Without `picture` nothing is
+        written, and it is the name that the file would have."""
+        if self._picture is None:
+            path = self._free(tile)
+            self._named.add(path)
+            self._tally.splits[safe_split(tile.split)] += 1
+            return path
         try:
             pixels = self._picture(tile.tile)
             width, height = tile.tile.size
@@ -72,12 +79,15 @@ class Pictures:
         stem = tile_stem(tile.tile)
         longer = f"{stem}-{_short(tile.tile.uid)}"
         for name in (stem, longer, f"{longer}-{tile.annotation}"):
-            if not (path := folder / f"{name}.{self._format}").exists():
+            if not self._taken(path := folder / f"{name}.{self._format}"):
                 return path
         number = 2
-        while (path := folder / f"{longer}-{tile.annotation}-{number}.{self._format}").exists():
+        while self._taken(path := folder / f"{longer}-{tile.annotation}-{number}.{self._format}"):
             number += 1
         return path
+
+    def _taken(self, path: Path) -> bool:
+        return path in self._named or path.exists()
 
 
 def _short(text: str) -> str:

@@ -15,8 +15,8 @@ from groundlook.core.geo import Tile
 from groundlook.core.ports import Progress
 from groundlook.core.types import Region
 from groundlook.models.raster import crop
-from groundlook.models.training import spool
-from groundlook.models.training.parent import Recipe, epochs, train_in_child
+from groundlook.models.training import modes, spool
+from groundlook.models.training.parent import Recipe, epochs, shown, train_in_child
 
 _CHILD = "groundlook.models.maskrcnn.train_child"
 _SEEN_START, _SEEN_SCRATCH = 600, 1200
@@ -25,14 +25,18 @@ RECIPE = Recipe(batch=2, rate=5e-4)
 
 
 class MaskRCNNTrainer:
-    """A Trainer of instances with masks. `arch`: see `network.build`. `epochs`: instead of the recipe's."""
+    """A Trainer of instances with masks. `arch`: see `network.build`. `epochs`, `mode`: instead of the recipe's."""
 
     def __init__(
-        self, arch: str = "maskrcnn-resnet18-fpn", *, epochs: int | None = None, recipe: Recipe | None = None
+        self,
+        arch: str = "maskrcnn-resnet18-fpn",
+        *,
+        epochs: int | None = None,
+        mode: modes.Mode | None = None,
+        recipe: Recipe | None = None,
     ) -> None:
-        self._arch, self._recipe = arch, recipe or RECIPE
-        if epochs is not None:
-            self._recipe = replace(self._recipe, epochs=epochs)
+        self._arch, given = arch, recipe or RECIPE
+        self._recipe = replace(given, epochs=epochs or given.epochs, mode=mode or given.mode)
 
     @property
     def arch(self) -> str:
@@ -68,17 +72,29 @@ class MaskRCNNTrainer:
             return part
 
         def prepare(folder: Path) -> dict[str, Any]:
-            side = spool.write(examples, folder, self._recipe.largest, describe, cut)
-            pictures = len(list(folder.iterdir()))
+            written = spool.write(examples, folder, self._recipe.largest, describe, cut, _classes)
+            pictures = len(written.classes)
             if not instances:
                 wanted = " or ".join(labels) or "(no labels)"
                 raise TrainingFailed(f"none of the {pictures} tiles has a region labelled {wanted}: label some")
             budget = _SEEN_START if start is not None else _SEEN_SCRATCH
-            chosen = self._recipe.epochs or epochs(pictures, side, budget)
-            message = f"{pictures} pictures, {instances} objects, {chosen} epochs"
-            return {**asdict(self._recipe), "labels": list(labels), "epochs": chosen, "message": message}
+            chosen = self._recipe.epochs or epochs(pictures, written.side, budget)
+            mode = modes.chosen(self._recipe.mode, pictures, start is not None)
+            head = " of the head" if mode == "frozen" else ""
+            return {
+                **asdict(self._recipe),
+                **shown(self._recipe, written.places, written.classes),
+                "mode": mode,
+                "labels": list(labels),
+                "epochs": chosen,
+                "message": f"{pictures} pictures, {instances} objects, {chosen} epochs{head}",
+            }
 
         return train_in_child(_CHILD, self._arch, start, out, progress, prepare)
+
+
+def _classes(truth: spool.Truth) -> list[int]:
+    return [int(c) for c in truth["labels"]]
 
 
 def pixels_of(crops: Sequence[tuple[int, int, NDArray[np.bool_]]], labels: Sequence[int]) -> spool.Truth:

@@ -14,8 +14,8 @@ from groundlook.core.geo import Tile
 from groundlook.core.ports import Progress
 from groundlook.core.types import Region
 from groundlook.models.raster import class_map
-from groundlook.models.training import spool
-from groundlook.models.training.parent import Recipe, epochs, train_in_child
+from groundlook.models.training import modes, spool
+from groundlook.models.training.parent import Recipe, epochs, shown, train_in_child
 
 _CHILD = "groundlook.models.segmentation.train_child"
 _SEEN_START, _SEEN_SCRATCH = 600, 1200
@@ -24,12 +24,18 @@ RECIPE = Recipe(batch=4)
 
 
 class SegmentationTrainer:
-    """A Trainer of pixels. `arch`: see `network.build`. `epochs`: instead of the recipe's."""
+    """A Trainer of pixels. `arch`: see `network.build`. `epochs`, `mode`: instead of the recipe's."""
 
-    def __init__(self, arch: str = "unet-resnet18", *, epochs: int | None = None, recipe: Recipe | None = None) -> None:
-        self._arch, self._recipe = arch, recipe or RECIPE
-        if epochs is not None:
-            self._recipe = replace(self._recipe, epochs=epochs)
+    def __init__(
+        self,
+        arch: str = "unet-resnet18",
+        *,
+        epochs: int | None = None,
+        mode: modes.Mode | None = None,
+        recipe: Recipe | None = None,
+    ) -> None:
+        self._arch, given = arch, recipe or RECIPE
+        self._recipe = replace(given, epochs=epochs or given.epochs, mode=mode or given.mode)
 
     @property
     def arch(self) -> str:
@@ -60,28 +66,33 @@ class SegmentationTrainer:
                 counts[:] += np.bincount(truth.ravel(), minlength=len(counts))
                 return {"truth": truth}
 
-            side = spool.write(examples, folder, self._recipe.largest, describe, _cut)
-            pictures = len(list(folder.iterdir()))
+            written = spool.write(examples, folder, self._recipe.largest, describe, _cut, _classes)
+            pictures = len(written.classes)
             if not counts[1:].any():
                 wanted = " or ".join(labels) or "(no labels)"
                 raise TrainingFailed(f"none of the {pictures} tiles has a region labelled {wanted}: label some")
-            return self._spec(labels, pictures, side, counts, start is not None)
+            return self._spec(labels, written, counts, start is not None)
 
         return train_in_child(_CHILD, self._arch, start, out, progress, prepare)
 
     def _spec(
-        self, labels: Sequence[str], pictures: int, side: int, counts: np.ndarray[Any, Any], started: bool
+        self, labels: Sequence[str], written: spool.Written, counts: np.ndarray[Any, Any], started: bool
     ) -> dict[str, Any]:
+        pictures, side = len(written.classes), written.side
         budget = _SEEN_START if started else _SEEN_SCRATCH
         chosen = self._recipe.epochs or epochs(pictures, side, budget)
+        mode = modes.chosen(self._recipe.mode, pictures, started)
+        head = " of the head" if mode == "frozen" else ""
         share = counts[1:].sum() / counts.sum()
         return {
             **asdict(self._recipe),
+            **shown(self._recipe, written.places, written.classes),
+            "mode": mode,
             "labels": list(labels),
             "epochs": chosen,
             "side": side,
             "class_weights": class_weights(counts).tolist(),
-            "message": f"{pictures} pictures, {share:.1%} of their pixels labelled, {chosen} epochs",
+            "message": f"{pictures} pictures, {share:.1%} of their pixels labelled, {chosen} epochs{head}",
         }
 
 
@@ -92,6 +103,10 @@ def class_weights(counts: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     weights = np.where(counts > 0, 1 / np.sqrt(np.maximum(share, 1e-9)), 0.0)
     weights = weights / max((weights * share).sum(), 1e-9)
     return np.where(counts > 0, np.clip(weights, 0.2, 5.0), 1.0)
+
+
+def _classes(truth: spool.Truth) -> list[int]:
+    return [int(c) for c in np.unique(truth["truth"]) if c > 0]
 
 
 def _cut(truth: spool.Truth, window: tuple[int, int, int, int]) -> spool.Truth:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from groundlook.models.segmentation.network import build, normal
 from groundlook.models.training import child, spool
+from groundlook.models.training.loop import Batch, fit
 
 if TYPE_CHECKING:
     import torch
@@ -29,16 +30,15 @@ def main(spec: dict[str, Any]) -> None:
     fast = spec["device"] == "cpu" and torch.backends.mkldnn.is_available()
     fast = fast and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
-    def loss_of(batch: child.Batch) -> torch.Tensor:
-        files, rng = batch
-        pairs = [_example(file, spec["side"], rng) for file in files]
+    def loss_of(network: Any, batch: Batch) -> torch.Tensor:
+        pairs = [_example(file, spec["side"], rng) for file, rng in batch]
         x = torch.from_numpy(normal(np.stack([p for p, _ in pairs]))).to(spec["device"])
         target = torch.from_numpy(np.stack([t for _, t in pairs])).long().to(spec["device"])
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
-            logits = module(x.contiguous(memory_format=torch.channels_last))
+            logits = network(x.contiguous(memory_format=torch.channels_last))
         return loss(logits.float(), target, weights)
 
-    child.end(module, spec, child.fit(module, spec, loss_of))
+    child.end(module, spec, fit(module, spec, loss_of))
 
 
 def loss(logits: torch.Tensor, target: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -57,16 +57,16 @@ def loss(logits: torch.Tensor, target: torch.Tensor, weights: torch.Tensor) -> t
     return cross + (dice.mean() if len(dice) else torch.zeros_like(cross))
 
 
-def _example(file: Path, side: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
-    """Picture (side, side, 3) and classes (side, side), turned and lit at random; beyond a small tile's edge the
-    picture is mirrored, and its class is not known."""
+def _example(file: Path, side: int, rng: np.random.Generator | None) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
+    """Picture (side, side, 3) and classes (side, side), turned and lit at random, as they are without `rng`; beyond a
+    small tile's edge the picture is mirrored, and its class is not known."""
     kept = spool.read(file)
     height, width = kept["truth"].shape
     picture = child.lit(kept["picture"], rng)
     below, right = side - height, side - width
     picture = cv2.copyMakeBorder(picture, 0, below, 0, right, cv2.BORDER_REFLECT_101)
     truth = np.pad(kept["truth"], ((0, below), (0, right)), constant_values=_NOWHERE)
-    way = int(rng.integers(8))
+    way = child.way(rng)
     return np.moveaxis(child.turned(np.moveaxis(picture, -1, 0), way), 0, -1), child.turned(truth, way)
 
 

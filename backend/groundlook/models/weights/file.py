@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from groundlook.core.errors import InvalidWeights
 from groundlook.models.weights import pickled
+from groundlook.models.weights.whole import write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -69,18 +69,14 @@ def read(path: Path, expected: str | None = None) -> Weights:
 
 def save(path: Path, weights: Weights) -> Path:
     """Write `weights` as safetensors, names and network in its metadata; equal weights
-    give equal bytes, and a reader never sees half a file."""
-    from safetensors.torch import save_file
+    give equal bytes, and nobody ever sees half a file. Raises TrainingFailed where the disk is full."""
+    from safetensors.torch import save as as_bytes
 
     # One entry only: safetensors writes several in random order, and equal weights must have equal hashes.
     about = {"names": None if weights.names is None else list(weights.names), "arch": weights.arch}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
     # clone(): safetensors refuses tensors that share memory
     state = {name: value.detach().cpu().clone().contiguous() for name, value in weights.state.items()}
-    save_file(state, partial, {_ABOUT: json.dumps(about)})
-    partial.replace(path)
-    return path
+    return write_whole(path, as_bytes(state, {_ABOUT: json.dumps(about)}))
 
 
 def _read_safetensors(path: Path) -> Weights:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from groundlook.core.geo import Tile
 from groundlook.core.tiling import grid
 from groundlook.core.types import Region
 from groundlook.models.pixels import as_rgb
+from groundlook.models.training.aside import place_of
 from groundlook.models.yolo.network import Kind
 from groundlook.models.yolo.outlines import Outline, clipped, outline
 
@@ -32,12 +33,20 @@ Things = list[tuple[int, Outline]]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A dataset on disk. `yaml`: what ultralytics takes as its data. `side`: of its square pictures, in pixels."""
+    """A dataset on disk. `yaml`: what ultralytics takes as its data. `side`: of its square pictures, in pixels. Of each
+    picture its file's name without suffix, the classes that occur in it, and its place (training/aside.py)."""
 
     yaml: Path
     side: int
-    pictures: int
     boxes: int
+    names: tuple[str, ...]
+    classes: tuple[frozenset[int], ...]
+    places: tuple[Hashable, ...]
+
+    @property
+    def pictures(self) -> int:
+        """How many."""
+        return len(self.names)
 
 
 def write(
@@ -56,11 +65,17 @@ def write(
     raw = folder / "raw"
     raw.mkdir(parents=True)
     sizes, count = [], 0
+    names: list[str] = []
+    inside: list[frozenset[int]] = []
+    places: list[Hashable] = []
     for number, (tile, regions) in enumerate(examples):
         for part, (picture, things) in enumerate(_cut(as_rgb(tile), _things(regions, labels, kind), largest)):
             classes = np.array([c for c, _ in things], np.int64)
             lines: dict[str, Any] = {f"outline{i}": points for i, (_, points) in enumerate(things)}
-            np.savez(raw / f"{number:06d}-{part:03d}.npz", picture=picture, classes=classes, **lines)
+            names.append(f"{number:06d}-{part:03d}")
+            np.savez(raw / f"{names[-1]}.npz", picture=picture, classes=classes, **lines)
+            inside.append(frozenset(classes.tolist()))
+            places.append(place_of(tile, number))
             sizes.append(max(picture.shape[:2]))
             count += len(things)
     if not count:
@@ -74,7 +89,17 @@ def write(
             _put(folder, path.stem, kept["picture"], [_line(c, points / side, kind) for c, points in things], side)
         path.unlink()
     raw.rmdir()
-    return Written(_describe(folder, labels), side, len(sizes), count)
+    return Written(_describe(folder, labels), side, count, tuple(names), tuple(inside), tuple(places))
+
+
+def set_aside(folder: Path, names: Collection[str]) -> None:
+    """Move what has one of `names`, pictures and what is said of them, from every "train" below `folder` to "val"."""
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and path.stem in names and "train" in parts:
+            place = folder.joinpath(*("val" if part == "train" else part for part in parts))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(place)
 
 
 def _things(regions: Sequence[Region], labels: Sequence[str], kind: Kind) -> Things:

@@ -31,7 +31,6 @@ def arguments() -> dict[str, Any]:
     No mosaic: it shrinks things that are small already. Flips along both axes: there is no "up" on the ground.
     """
     return {
-        "amp": False,
         "batch": BATCH,
         "nbs": BATCH,
         "optimizer": "AdamW",
@@ -47,5 +46,4 @@ def arguments() -> dict[str, Any]:
         "fliplr": 0.5,
         "flipud": 0.5,
         "erasing": 0.0,
-        "patience": 0,
     }

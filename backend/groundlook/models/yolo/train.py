@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from groundlook.core.errors import InvalidInput, InvalidWeights, TrainingFailed
+from groundlook.core.errors import InvalidInput
 from groundlook.core.geo import Tile
 from groundlook.core.ports import Progress
-from groundlook.core.process import run_child
 from groundlook.core.types import Region
+from groundlook.models.training import modes
+from groundlook.models.training.parent import KEEP, Recipe, shown, train_in_child
 from groundlook.models.yolo import class_folders, dataset, offline, recipe
 from groundlook.models.yolo.network import kind_of
 
@@ -28,6 +27,7 @@ class YoloTrainer:
     seed, same examples, same weights on one machine. `threads`: of the child, by default all cores but one, which
     is for the people who work meanwhile. `device`: "cpu", "0", or "" for CUDA where there is one. `largest`: side
     in pixels beyond which a tile is cut. `arguments`: ultralytics training arguments that override the recipe's.
+    `mode`, `patience`, `keep`, `memory`: see `training.parent.Recipe`.
     """
 
     def __init__(
@@ -40,9 +40,16 @@ class YoloTrainer:
         device: str = "",
         largest: int = dataset.LARGEST,
         arguments: Mapping[str, Any] | None = None,
+        mode: modes.Mode = "auto",
+        patience: int | None = None,
+        keep: float = KEEP,
+        memory: int | None = None,
     ) -> None:
-        self._arch, self._epochs, self._seed, self._threads = arch, epochs, seed, threads
-        self._device, self._largest, self._arguments = device, largest, dict(arguments or {})
+        self._arch, self._arguments = arch, {**recipe.arguments(), **(arguments or {})}
+        batch = int(self._arguments.pop("batch"))
+        self._recipe = Recipe(
+            epochs, seed, threads, device, largest, batch, mode=mode, patience=patience, keep=keep, memory=memory
+        )
 
     @property
     def arch(self) -> str:
@@ -65,22 +72,13 @@ class YoloTrainer:
         `progress` ends the child at once. Raises TrainingFailed with the child's last lines;
         InvalidWeights where `start` is missing; InvalidInput for pixels that are not uint8.
         """
-        if start is not None and not start.is_file():
-            raise InvalidWeights(f"start weights {start} don't exist: give another path, or none")
-        out.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(dir=out, prefix=".train-"))
-        try:
-            written = self._write(examples, labels, work / "data")
-            spec = self._spec(written, labels, start, work, out / "weights.safetensors")
-            (work / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
-            progress(0.0, f"{written.pictures} pictures, {written.boxes} regions, {spec['epochs']} epochs")
-            result = run_child(_CHILD, [str(work / "spec.json")], progress, self._environment(work))
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-        path = Path(str(result.get("weights", "")))
-        if not path.is_file():
-            raise TrainingFailed(f"the training of {self._arch} ended without weights at {path}: try again")
-        return path
+
+        def prepare(folder: Path) -> dict[str, Any]:
+            return self._spec(self._write(examples, labels, folder), folder, labels, start is not None)
+
+        return train_in_child(
+            _CHILD, self._arch, start, out, progress, prepare, lambda work: offline.environment(work / "config")
+        )
 
     def _write(
         self, examples: Iterable[tuple[Tile, Sequence[Region]]], labels: Sequence[str], folder: Path
@@ -92,33 +90,21 @@ class YoloTrainer:
             )
         if kind == "classify":
             return class_folders.write(examples, labels, folder)
-        return dataset.write(examples, labels, folder, self._largest, kind)
+        return dataset.write(examples, labels, folder, self._recipe.largest, kind)
 
-    def _spec(
-        self, written: dataset.Written, labels: Sequence[str], start: Path | None, work: Path, weights: Path
-    ) -> dict[str, Any]:
-        pretrained = start is not None
-        epochs = self._epochs or recipe.epochs(written.pictures, written.side, pretrained)
+    def _spec(self, written: dataset.Written, folder: Path, labels: Sequence[str], started: bool) -> dict[str, Any]:
+        part = shown(self._recipe, written.places, written.classes)
+        dataset.set_aside(folder, {written.names[i] for i in part["aside"]})
+        epochs = self._recipe.epochs or recipe.epochs(written.pictures, written.side, started)
+        mode = modes.chosen(self._recipe.mode, written.pictures, started)
+        head = " of the head" if mode == "frozen" else ""
         return {
-            "arch": self._arch,
+            **asdict(self._recipe),
+            **part,
+            "mode": mode,
             "labels": list(labels),
-            "start": str(start.resolve()) if start else None,
-            "weights": str(weights.resolve()),
             "epochs": epochs,
-            "threads": self._threads,
-            "arguments": {
-                **recipe.arguments(),
-                **self._arguments,
-                "data": str(written.yaml),
-                "imgsz": written.side,
-                "epochs": epochs,
-                "seed": self._seed,
-                "device": self._device,
-                "project": str(work),
-                "name": "run",
-            },
+            "yaml": "" if written.yaml == folder else written.yaml.name,
+            "arguments": {**self._arguments, "imgsz": written.side},
+            "message": f"{written.pictures} pictures, {written.boxes} regions, {epochs} epochs{head}",
         }
-
-    def _environment(self, work: Path) -> dict[str, str]:
-        # Waiting threads that spin are ruinous beside other work: on two busy cores, 5.1 s an epoch instead of 0.3.
-        return {**offline.environment(work / "config"), "OMP_WAIT_POLICY": "PASSIVE"}

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import random
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groundlook.core.errors import GroundlookError
-from groundlook.core.process import die_with_parent, lower_priority, report
+from groundlook.core.process import report
+from groundlook.models.training import child, ranks
 from groundlook.models.weights.file import Weights, read, save
 from groundlook.models.yolo import network, offline
+from groundlook.models.yolo.course import Course, each_epoch, in_order
 
 if TYPE_CHECKING:
     import torch
@@ -22,8 +21,7 @@ _ALWAYS = {
     "mode": "train",
     "workers": 0,
     "plots": False,
-    "val": False,
-    "save": False,
+    "save": True,
     "cache": "ram",
     "deterministic": True,
     "exist_ok": True,
@@ -31,61 +29,91 @@ _ALWAYS = {
 }
 
 
-def main(spec_path: Path) -> None:
+def main(spec: dict[str, Any]) -> None:
     """Train as the spec says, and report the weights' path."""
-    die_with_parent()
-    lower_priority(10)
-    spec: dict[str, Any] = json.loads(spec_path.read_text(encoding="utf-8"))
-    threads = int(spec["threads"] or max(1, _cores() - 1))
     import torch
 
-    torch.set_num_threads(threads)
-    offline.ultralytics(Path(os.environ["YOLO_CONFIG_DIR"]), threads)
+    offline.ultralytics(Path(os.environ["YOLO_CONFIG_DIR"]), torch.get_num_threads())
     trainer = _trainer(spec)
+    trainer.add_callback("on_train_epoch_start", each_epoch)
     trainer.add_callback("on_train_epoch_end", _report)
     trainer.train()
-    state = _checked(trainer.ema.ema.state_dict())
-    weights = save(Path(spec["weights"]), Weights(state, tuple(spec["labels"]), spec["arch"]))
-    report(1.0, "trained", {"weights": str(weights), "epochs": spec["epochs"], "loss": _loss(trainer)})
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if ranks.rank():
+        return
+    weights = save(
+        Path(spec["weights"]), Weights(_checked(trainer.course.weights()), tuple(spec["labels"]), spec["arch"])
+    )
+    report(1.0, "trained", {"weights": str(weights), "epochs": trainer.epoch + 1, "loss": _loss(trainer)})
 
 
 def _trainer(spec: dict[str, Any]) -> Any:
-    """ultralytics' trainer of the network's kind, without its checkpoints and validations, on our network and
-    weights."""
+    """ultralytics' trainer of the network's kind, on our network and weights, and with our checkpoints."""
     kind = network.kind_of(spec["arch"])
     base = _base(kind)
 
     class Trainer(base):  # type: ignore[misc,valid-type]
+        course: Course
+
         def get_model(self, cfg: object = None, weights: object = None, verbose: bool = True) -> torch.nn.Module:
-            model = network.build(spec["arch"], len(spec["labels"]))
+            model: Any = network.build(spec["arch"], len(spec["labels"]))
             if spec["start"]:
                 fitted, total = network.transfer(model, read(Path(spec["start"])).state)
                 report(0.0, f"{fitted} of {total} tensors start from {Path(spec['start']).name}")
+            if spec["mode"] == "frozen":
+                self.args.freeze = len(model.yaml["backbone"])
             return model
 
         def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
-            # Nothing is validated here (the gate does that), so no second loader is filled.
-            return (
-                super().get_dataloader(dataset_path, batch_size, rank, mode) if mode == "train" else self.train_loader
-            )
+            if mode == "train":
+                return in_order(super().get_dataloader(dataset_path, batch_size, rank, mode), spec)
+            if not spec["aside"]:  # nothing is measured here (the gate does that), so no second loader is filled
+                return self.train_loader
+            return super().get_dataloader(str(Path(dataset_path).with_name("val")), batch_size, rank, mode)
+
+        def _build_train_pipeline(self) -> None:
+            if self.optimizer is not None:  # ultralytics halves the batch in the first epoch; the parent does in all
+                raise MemoryError("out of memory on the GPU")
+            super()._build_train_pipeline()
 
         def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
             return _turned(super().preprocess_batch(batch), kind)
 
+        def resume_training(self, ckpt: object) -> None:
+            self.course = Course(self, spec)
+
         def validate(self) -> tuple[dict[str, float], float]:
-            return {}, 0.0
+            return super().validate() if spec["aside"] else ({}, 0.0)
 
         def save_model(self) -> bool:
+            self.course.epoch_done()
             return False
 
         def final_eval(self) -> None:
             return None
 
-    return Trainer(overrides={**_ALWAYS, **spec["arguments"], "model": spec["arch"]})
+    return Trainer(overrides={**_ALWAYS, **_arguments(spec)})
+
+
+def _arguments(spec: dict[str, Any]) -> dict[str, Any]:
+    import torch
+
+    data = Path(spec["data"])
+    gpus = ",".join(str(i) for i in range(spec["world"])) if spec["world"] > 1 else ""
+    fast = spec["device"] != "cpu" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return {
+        "amp": "bf16" if fast else False,
+        "val": bool(spec["aside"]),
+        "patience": spec["patience"] if spec["aside"] else 0,
+        **spec["arguments"],
+        "batch": spec["micro"],
+        "epochs": spec["epochs"],
+        "seed": spec["seed"],
+        "device": gpus if spec["device"] == "cuda" else spec["device"],
+        "model": spec["arch"],
+        "data": str(data / spec["yaml"]),
+        "project": str(data.parent),
+        "name": "run",
+    }
 
 
 def _base(kind: network.Kind) -> Any:
@@ -137,7 +165,4 @@ def _checked(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 if __name__ == "__main__":
-    try:
-        main(Path(sys.argv[1]))
-    except GroundlookError as error:  # a sentence, not a traceback, for the person who reads it
-        sys.exit(str(error))
+    child.run(main)

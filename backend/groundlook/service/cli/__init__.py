@@ -21,12 +21,16 @@ from groundlook.service.cli import (
     ingest,
     load,
     loop,
+    models,
     predict,
     rank,
     replay,
+    retrain,
     savings,
     server,
+    snapshot,
 )
+from groundlook.service.settings import from_files
 
 app = typer.Typer(
     name="groundlook",
@@ -43,7 +47,10 @@ for group in (
     load,
     predict,
     export,
+    snapshot,
     loop,
+    retrain,
+    models,
     rank,
     calibrate,
     replay,
@@ -77,6 +84,7 @@ def main() -> None:
     3 = done in part, 130 = interrupted."""
     yield_cores()
     try:
+        os.environ.update(from_files(os.environ))
         app()
     except GroundlookError as error:
         logging.getLogger("groundlook").info("failed", exc_info=error)

@@ -26,6 +26,7 @@ def connect(
     label_map: list[str] = typer.Option([], "--map", help="model class=Project label; may be repeated."),
     retrain_every: int = typer.Option(None, min=1, help="New annotations that start a training; by default 24."),
     model: str = typer.Option(None, help="Kind of model to train: yolo (default), unet, deeplabv3+, …"),
+    licence: str = typer.Option(None, help="Of the weights and of what is trained from them, such as CC-BY-4.0."),
     plan: typer.FileText = typer.Option(None, help="A groundlook.toml: which model answers for which control."),
     wait: float = typer.Option(300.0, help="Seconds to wait for the first window; 0 = don't."),
     as_json: bool = JSON,
@@ -38,7 +39,7 @@ def connect(
         raise InvalidInput("connect needs --url and --token (or GROUNDLOOK_LABEL_STUDIO_URL and GROUNDLOOK_TOKEN)")
     wired = wire(read_settings(os.environ))
     text = plan.read() if plan is not None else None
-    choices = Choices(weights, sha256, pairs(label_map), arch, retrain_every, text, model)
+    choices = Choices(weights, sha256, pairs(label_map), arch, retrain_every, text, model, licence)
     changes = connect_project(wired, project, url, token, choices, _show)
     before = wired.store.current_window(project)
     version = await_window(wired, project, wait, _show) if wait else None

@@ -1,16 +1,14 @@
-"""queue, jobs, models, retrain: the loop at work."""
+"""queue, jobs: the loop at work."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 
 import typer
 
-from groundlook.learning.gate import measure
 from groundlook.service.cli.shared import JSON, PROJECT
 from groundlook.service.settings import read_settings
 
@@ -19,7 +17,6 @@ def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command(epilog="Example: groundlook queue --project 1 --json")(queue)
     app.command(epilog="Example: groundlook jobs --project 1 --watch")(jobs)
-    app.command(epilog="Example: groundlook models --project 1")(models)
 
 
 def queue(project: int = PROJECT, as_json: bool = JSON) -> None:
@@ -71,34 +68,3 @@ def jobs(
         time.sleep(1.0)
         if not as_json:
             typer.echo("")
-
-
-def models(project: int = PROJECT, as_json: bool = JSON) -> None:
-    """The model versions of a project, which one serves, and what the gate said of each."""
-    from groundlook.service.wiring import wire
-
-    wired = wire(read_settings(os.environ))
-    wired.store.project(project)
-    cards, serving = wired.registry.cards(project), wired.registry.serving(project)
-    if as_json:
-        body = [{**asdict(c), "version": str(c.version), "serving": c == serving} for c in cards]
-        typer.echo(json.dumps({"project": project, "models": body}))
-        return
-    if not cards:
-        typer.echo("no model yet: the first is trained from the first annotations")
-    for card in cards:
-        mark = "*" if card == serving else " "
-        quality = f"{measure(card.metrics)} {_quality(card.metrics):.3f}"
-        typer.echo(f"{mark} {card.version}  {card.verdict:<9} {quality}  {card.arch}{_calibration(card.metrics)}")
-
-
-def _calibration(metrics: Mapping[str, float]) -> str:
-    if "ece" not in metrics:
-        return ""
-    after = f" → {metrics['ece_calibrated']:.3f}" if "ece_calibrated" in metrics else ""
-    return f"  calibration error {metrics['ece']:.3f}{after}"
-
-
-def _quality(metrics: Mapping[str, float]) -> float:
-    """Cards of earlier versions have their mAP50 only."""
-    return metrics.get("quality", metrics.get("map50", float("nan")))

@@ -52,6 +52,9 @@ def predict(
     offset: float = typer.Option(None, help="See ingest."),
     overwrite: bool = typer.Option(False, help="Replace what is there."),
     resume: bool = typer.Option(False, help="Keep what is found beside the output, and go on from it when cut short."),
+    engine: Literal["local", "ray"] = typer.Option("local", help="Who looks: this process, or actors of Ray."),
+    ray: str = typer.Option("", help='A Ray that runs: "auto", "ray://host:10001"; else one of its own, here.'),
+    actors: int = typer.Option(0, min=0, help="How many; by default one for each GPU, or for each machine."),
     as_json: bool = JSON,
 ) -> None:
     """Find things in whole rasters, and write them in the rasters' own CRS. Windows overlap; what several of them show
@@ -59,9 +62,12 @@ def predict(
     from groundlook.service.cli.ingest import band_numbers
     from groundlook.service.wiring.ingest import Choice
     from groundlook.service.wiring.predict import Options, loaded_model, predict_scenes
+    from groundlook.service.wiring.predict_ray import OnRay
 
     if object_size is not None and (tile is not None or overlap is not None):
         raise InvalidInput("--object-size sets the tile and the overlap: leave --tile and --overlap out")
+    if engine == "local" and (ray or actors):
+        raise InvalidInput("--ray and --actors are for --engine ray: add that, or leave them out")
     settings = read_settings(os.environ)
     options = Options(
         form=form,
@@ -83,7 +89,8 @@ def predict(
         progress(f"{share:4.0%} {text}")
 
     with loaded_model(settings, spec, confidence) as model:
-        report = predict_scenes(settings, model, paths, out_path, options, show)
+        elsewhere = OnRay(settings, spec, confidence, ray, actors) if engine == "ray" else None
+        report = predict_scenes(settings, model, paths, out_path, options, show, elsewhere)
     for line in report.failed:
         typer.echo(f"groundlook: {line}", err=True)
     out(as_json, asdict(report), _text(report))

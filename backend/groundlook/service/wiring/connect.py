@@ -15,6 +15,7 @@ from groundlook.core.ports import Progress
 from groundlook.core.types import ModelCard, Project
 from groundlook.learning.registry import version_of
 from groundlook.loop.route import plan_of
+from groundlook.loop.track import tell
 from groundlook.models.labels import map_classes
 from groundlook.models.weights import file as yolo_weights
 from groundlook.models.weights.fetch import fetch
@@ -30,7 +31,8 @@ from groundlook_adapters.labelstudio.connect import connect
 class Choices:
     """`weights`: a path, or an https URL with `sha256`. `label_map`: model class → project label. `arch`: the network
     of weights that don't name theirs, and of trainings. `retrain_every`: new annotations that start a training.
-    `plan`: the text of a groundlook.toml. `kind`: of the model that the project trains."""
+    `plan`: the text of a groundlook.toml. `kind`: of the model that the project trains. `licence`: of the weights, and
+    of what the project trains."""
 
     weights: str | None = None
     sha256: str | None = None
@@ -39,6 +41,7 @@ class Choices:
     retrain_every: int | None = None
     plan: str | None = None
     kind: str | None = None
+    licence: str | None = None
 
 
 def find_project(wired: Wired, project_id: int, url: str | None, token: str | None) -> Project:
@@ -102,6 +105,8 @@ def use_weights(
         settings["arch"] = choices.arch
     if choices.retrain_every:
         settings["retrain_every"] = choices.retrain_every
+    if choices.licence:
+        settings["licence"] = choices.licence
     if choices.label_map:
         settings["label_map"] = dict(choices.label_map)
     if not choices.weights:
@@ -151,14 +156,22 @@ def _import(
 ) -> ModelCard:
     names, kind = read.names or (), kind_by_arch(arch)
     card = ModelCard(
-        version_of(kind, ["", arch, digest]), kind, arch, names, "", verdict="imported", created=time.time()
+        version_of(kind, ["", arch, digest]),
+        kind,
+        arch,
+        names,
+        "",
+        verdict="imported",
+        created=time.time(),
+        licence=str(project.settings.get("licence", "")),
     )
     clean = yolo_weights.save(kept.with_name(f"{digest}-checked.safetensors"), read)
     card = replace(card, sha256=yolo_weights.digest(clean))
     kind_of(kind).load().load(card, clean, project.config.labels, project.settings.get("label_map") or None)
     wired.registry.save(project.id, card, clean)
     if wired.registry.serving(project.id) is None:
-        wired.registry.promote(project.id, card.version)
+        wired.registry.promote(project.id, card.version, None)
+    tell(wired.loop, project.id)
     return card
 
 

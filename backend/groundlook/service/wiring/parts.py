@@ -137,6 +137,8 @@ def wire(settings: Settings) -> Wired:
         settings=LoopSettings(
             window=settings.window,
             retrain_every=settings.retrain_every,
+            gate=settings.gate,
+            rehearsal=settings.rehearsal,
             retrain_hours=settings.retrain_hours,
             retrain_gain=settings.retrain_gain,
             shards=bool(settings.redis),

@@ -37,6 +37,11 @@ class PlanReader:
         else:
             plan = read_plan(str(body), project.config, set(kinds()))
         for spec in plan.models.values():
+            if kind_of(spec.kind).program:
+                raise NotAllowed(
+                    f"model {spec.name!r} of kind {spec.kind!r} is a program, which may not be named in extra_params: "
+                    "use groundlook connect --plan"
+                )
             for named in (spec.weights, *(spec.options[o] for o in kind_of(spec.kind).paths if o in spec.options)):
                 self._check(str(named), spec)
         return replace(project, settings={**project.settings, "plan": plan.body(), SOURCE: True})

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+import tempfile
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from groundlook.core.errors import GroundlookError, InvalidInput, InvalidWeights
 from groundlook.core.geo import Tile, TileRef
 from groundlook.core.plan import ModelSpec
 from groundlook.core.ports import Model, Progress
 from groundlook.core.tiling import grid
-from groundlook.loop.scene import SceneTally, predict_scene
+from groundlook.loop.scene import Read, SceneTally, predict_scene
 from groundlook.service.brought import Brought
 from groundlook.service.settings import Settings
 from groundlook.service.wiring.journal import Journal
+from groundlook.service.wiring.shards import shards_of
 from groundlook_adapters.rasters.pictures.render import Render
 from groundlook_adapters.rasters.reading.read import Scene, read_rgb
-from groundlook_adapters.rasters.tiling.ingest import AS_IS, scan, walk
+from groundlook_adapters.rasters.tiling.ingest import AS_IS, scan, tile_of, walk
 from groundlook_adapters.rasters.tiling.tile_size import tile_size
 from groundlook_adapters.store.encodings import EncodingCache
 from groundlook_adapters.vectors.export.gis import ExportReport, Feature, Merging, export, refuse_existing
 from groundlook_adapters.vectors.export.write import DRIVERS
 from groundlook_adapters.vectors.seams.found import Found, Seams
 
-__all__ = ["DRIVERS", "Options", "Predicted", "loaded_model", "predict_scenes"]
+__all__ = ["DRIVERS", "Elsewhere", "Options", "Predicted", "loaded_model", "predict_scenes", "reader"]
 
 ANY = 1e-9
 """Windows with a pixel of data are looked at."""
@@ -56,6 +58,14 @@ class Options:
     overwrite: bool = False
     resume: bool = False
     asked: str = ""
+
+
+class Elsewhere(Protocol):
+    """Others who can look at windows for us."""
+
+    def look(self, version: str, shards: Sequence[str], total: int, journal: Journal, progress: Progress) -> int:
+        """Put what the model of `version` says of the windows of `shards` (see `shards.py`), `total` in all, into the
+        journal as it comes; of how many that was."""
 
 
 @dataclass(slots=True)
@@ -93,17 +103,36 @@ def loaded_model(settings: Settings, spec: ModelSpec, confidence: float) -> Iter
         yield brought.made(spec, tuple(dict.fromkeys(spec.label_map.values())) or None, confidence)
 
 
+def reader(settings: Settings, render: str) -> Read:
+    """What reads windows of scenes that are shown by `render`."""
+    shown, roots, hosts = Render.parse(render), settings.roots, settings.raster_hosts
+
+    def read(tile: TileRef) -> Tile:
+        return Tile(read_rgb(tile.source, tile.window, shown, roots, etag=tile.etag, hosts=hosts), tile)
+
+    return read
+
+
 def predict_scenes(
-    settings: Settings, model: Model, paths: Sequence[str], out: Path, options: Options, progress: Progress
+    settings: Settings,
+    model: Model,
+    paths: Sequence[str],
+    out: Path,
+    options: Options,
+    progress: Progress,
+    elsewhere: Elsewhere | None = None,
 ) -> Predicted:
     """Look at every scene through windows, merge what several windows show, and write it, all or nothing: features have
     the columns of every export; `annotators` names the model. A scene that can't be used is a line in `failed`, the
-    rest goes on. Raises InvalidInput for options that fit no raster at all, where no scene could be used, and what the
-    model raises."""
+    rest goes on. `elsewhere`: looks at them first, so that only merging is left to do here. Raises InvalidInput for
+    options that fit no raster at all, where no scene could be used, and what the model raises."""
     _check(out, options)
     report = Predicted(str(out), options.form, str(model.version), str(getattr(model, "runtime", "")))
     run = _Run(settings, model, options, report, progress)
-    with closing(_journal(out, model, options)) as journal, closing(run.features(paths, journal)) as features:
+    with (
+        closing(_journal(out, model, options, elsewhere is not None)) as journal,
+        closing(run.features(run.scenes(paths, journal, elsewhere), journal)) as features,
+    ):
         # The first prediction says of what kind they are, before the file is begun
         first = next(features, None)
         surfaces = _labels(model) if "segmentation" in run.kinds else ()
@@ -131,10 +160,16 @@ def _check(out: Path, options: Options) -> None:
     refuse_existing([out], options.overwrite)
 
 
-def _journal(out: Path, model: Model, options: Options) -> Journal:
+def _journal(out: Path, model: Model, options: Options, needed: bool) -> Journal:
     # A window's own name says its file, place, size and stretch
-    path = out.with_name(f".{out.name}.unfinished") if options.resume else None
-    return Journal(path, f"{model.version}|{options.asked}")
+    path = out.with_name(f".{out.name}.unfinished") if options.resume else _passing(out) if needed else None
+    return Journal(path, f"{model.version}|{options.asked}", options.resume)
+
+
+def _passing(out: Path) -> Path:
+    """A file beside the output, where there is room."""
+    with tempfile.NamedTemporaryFile(prefix=f".{out.name}.", dir=out.parent, delete=False) as file:
+        return Path(file.name)
 
 
 def _labels(model: Model) -> tuple[str, ...]:
@@ -149,15 +184,41 @@ class _Run:
     ) -> None:
         self._settings, self._model, self._options = settings, model, options
         self._report, self._progress = report, progress
+        self._afar = 0
         self.kinds: set[str] = set()
 
-    def features(self, paths: Sequence[str], journal: Journal) -> Generator[Feature]:
-        """What is found in each scene. Raises InvalidInput at the end where none could be used."""
+    def scenes(
+        self, paths: Sequence[str], journal: Journal, elsewhere: Elsewhere | None
+    ) -> Iterable[Scene | GroundlookError]:
+        """What `paths` name; looked at `elsewhere` where that is given."""
         options, settings = self._options, self._settings
         found = scan(
             paths, settings.roots, options.xyz, crs=options.crs, choice=options.choice, hosts=settings.raster_hosts
         )
-        for scene in found:
+        if elsewhere is None:
+            return found
+        scenes = list(found)
+        shards: list[str] = []
+        total = 0
+        for scene in scenes:
+            if isinstance(scene, Scene) and scene.georef is not None:
+                for count, shard in self._unseen(scene, journal):
+                    shards.append(shard)
+                    total += count
+                    self._progress(0.0, f"{total:,} windows to look at")
+        if shards:
+            self._afar = elsewhere.look(str(self._model.version), shards, total, journal, self._progress)
+        return scenes
+
+    def _unseen(self, scene: Scene, journal: Journal) -> Iterator[tuple[int, str]]:
+        """Shards of the windows that nobody looked at yet. What is wrong with the scene is told when it is its turn."""
+        whole = tile_of(scene, (0, 0, scene.width, scene.height))
+        with suppress(GroundlookError):
+            yield from shards_of(whole, (t.window for t in self._tiles(scene) if t is not None and not journal.has(t)))
+
+    def features(self, scenes: Iterable[Scene | GroundlookError], journal: Journal) -> Generator[Feature]:
+        """What is found in each scene. Raises InvalidInput at the end where none could be used."""
+        for scene in scenes:
             tally = SceneTally(kinds=self.kinds)
             try:
                 if isinstance(scene, GroundlookError):
@@ -181,20 +242,11 @@ class _Run:
             raise InvalidInput(
                 f"{scene.source} has no georeference, so what is found in it has no place on a map; give --crs or --xyz"
             )
-        options, settings = self._options, self._settings
-        size, overlap = options.tile, options.overlap
-        if options.object_size is not None:
-            size, overlap = tile_size(scene, options.object_size)
-        roots, hosts = settings.roots, settings.raster_hosts
-        render = Render.parse(scene.render.text())
-
-        def read(tile: TileRef) -> Tile:
-            return Tile(read_rgb(tile.source, tile.window, render, roots, etag=tile.etag, hosts=hosts), tile)
-
+        size, overlap = self._size(scene)
         found = predict_scene(
             self._model,
-            walk(scene, size, overlap, ANY, roots=roots, hosts=hosts),
-            read,
+            self._tiles(scene),
+            reader(self._settings, scene.render.text()),
             Seams((scene.width, scene.height)),
             tally,
             memory=journal if journal.kept else None,
@@ -205,6 +257,15 @@ class _Run:
             for number, thing in enumerate(found):
                 self._report.merged += thing.views > 1
                 yield self._feature(scene, number, thing)
+
+    def _size(self, scene: Scene) -> tuple[int, int]:
+        """Of a window and the overlap, px."""
+        options = self._options
+        return (options.tile, options.overlap) if options.object_size is None else tile_size(scene, options.object_size)
+
+    def _tiles(self, scene: Scene) -> Iterator[TileRef | None]:
+        roots, hosts = self._settings.roots, self._settings.raster_hosts
+        return walk(scene, *self._size(scene), ANY, roots=roots, hosts=hosts)
 
     def _feature(self, scene: Scene, number: int, thing: Found) -> Feature:
         uid = hashlib.sha256(f"{scene.id}|{self._model.version}|{number}".encode()).hexdigest()[:16]
@@ -229,6 +290,7 @@ class _Run:
     def told(self, report: ExportReport) -> Predicted:
         """With what was written."""
         mine = self._report
+        mine.windows, mine.remembered = mine.windows + self._afar, mine.remembered - self._afar
         mine.written, mine.labels, mine.layers = report.written, dict(report.labels), dict(report.layers)
         mine.merged += report.merged
         mine.files = [str(file) for file in report.files]

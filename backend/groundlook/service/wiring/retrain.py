@@ -1,0 +1,95 @@
+"""One round of learning on demand: for an admin, and for a scheduler that knows nothing but a URL and a token."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from groundlook.core.errors import InvalidInput, NotFound
+from groundlook.core.ports import Progress
+from groundlook.core.types import ModelVersion, Project
+from groundlook.learning.gate import LIMITS
+from groundlook.loop.clean import clean
+from groundlook.loop.learn import Learned, learn_now
+from groundlook.loop.refresh import refresh
+from groundlook.service.settings import Settings
+from groundlook.service.wiring.connect import find_project
+from groundlook.service.wiring.parts import Wired, wire
+
+REPORT = ("report.json", "report.html")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`gate`: "usual" or "strict". `report`: the folder that gets the gate's report. `publish`: let a promoted version
+    look at the open tasks, and make the queue anew. `first`: begin anew where the version that Label Studio serves is
+    not known here. `url`, `token`: of Label Studio, where the project is not connected here."""
+
+    project: int
+    gate: str = "usual"
+    report: Path | None = None
+    publish: bool = True
+    first: bool = False
+    url: str | None = None
+    token: str | None = None
+
+
+def retrain(settings: Settings, asked: Asked, progress: Progress) -> Learned:
+    """The whole round: annotations, training, gate, promotion, new predictions, new queue. Raises InvalidInput,
+    NotFound, LabelStudioError, Busy where a training of the project runs, TrainingFailed."""
+    if asked.gate not in LIMITS:
+        raise InvalidInput(f"--gate {asked.gate!r}: use one of {', '.join(LIMITS)}")
+    with wire(settings) as wired:
+        project = find_project(wired, asked.project, asked.url, asked.token)
+        if project != _kept(wired, project.id):
+            wired.store.put_project(project)
+        if not asked.first:
+            _same_line(wired, project)
+        with wire(replace(settings, image_hosts=(*settings.image_hosts, *_backends(wired, project)))) as reading:
+            done = learn_now(reading.loop, project.id, _part(progress, 0.0, 0.9), LIMITS[asked.gate])
+            _copy(done, asked.report)
+            if done.outcome == "promoted" and asked.publish:
+                refresh(reading.loop, project.id, _part(progress, 0.9, 1.0))
+                clean(reading.loop, project.id, lambda share, text: None)
+    return done
+
+
+def _kept(wired: Wired, project: int) -> Project | None:
+    try:
+        return wired.store.project(project)
+    except NotFound:
+        return None
+
+
+def _same_line(wired: Wired, project: Project) -> None:
+    """A new version is compared with the one that serves. Where Label Studio serves a trained version of ours of which
+    this home knows nothing, there is nothing to compare with, and whatever came of it might be worse."""
+    served = ModelVersion.parse(wired.client.state(project).version.rpartition("+w")[0])
+    known = {card.version for card in wired.registry.cards(project.id)}
+    learned = len(served.digest) == 12 and served.name != "untrained"
+    if learned and not known:
+        raise InvalidInput(
+            f"Label Studio serves {served} in project {project.id}, which is not in {wired.settings.home}: set "
+            "GROUNDLOOK_HOME to the home that has it, or begin anew with --first"
+        )
+
+
+def _backends(wired: Wired, project: Project) -> list[str]:
+    """The hosts of the project's own ML backends: they serve the pictures of its tasks, and whoever may administer the
+    project chose them."""
+    found = [urlsplit(url).netloc for url in wired.client.backends(project)]
+    return [host for host in found if host]
+
+
+def _copy(done: Learned, folder: Path | None) -> None:
+    if folder is None or done.report is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for source, name in zip(done.report, REPORT, strict=True):
+        shutil.copyfile(source, folder / name)
+
+
+def _part(progress: Progress, start: float, end: float) -> Progress:
+    return lambda share, text: progress(start + (end - start) * share, text)
