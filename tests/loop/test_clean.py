@@ -34,3 +34,10 @@ def test_predictions_of_others_are_not_ours_to_delete() -> None:
 def test_every_window_asks_for_it() -> None:
     house = published(2)
     assert "clean" in house.submitted
+
+
+def test_what_a_window_left_behind_that_was_never_finished_goes_too() -> None:
+    house = published(4)
+    house.held["yolo@0123456789ab+w1"] = 7  # imported, then killed before it was served
+    clean(house.loop, 7, quiet)
+    assert "yolo@0123456789ab+w1" not in house.held

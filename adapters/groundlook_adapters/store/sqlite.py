@@ -269,6 +269,9 @@ class SqliteStore:
         sql = "select number, model, published, tasks from window where project = ? order by number"
         return [_window(*row) for row in self._rows(sql, project)]
 
+    def published(self, project: int) -> int:
+        return int(self._rows("select count(*) from window where project = ?", project)[0][0])
+
     def current_window(self, project: int) -> Window | None:
         sql = "select number, model, published, tasks from window where project = ? order by number desc limit 1"
         rows = self._rows(sql, project)

@@ -271,6 +271,9 @@ class Store(Protocol):
     def windows(self, project: int) -> list[Window]:
         """Every window published, oldest first."""
 
+    def published(self, project: int) -> int:
+        """How many windows those are: unlike their numbers, the same whatever was killed on the way."""
+
     def current_window(self, project: int) -> Window | None: ...
 
     def add_served(self, project: int, annotations: Sequence[Annotation]) -> None:

@@ -38,7 +38,6 @@ class BoxTally:
         place = np.full(len(self.objects), -1)
         place[rows] = np.arange(len(rows))
         kept = np.flatnonzero(place[self.tile] >= 0)
-        kept = kept[np.argsort(place[self.tile[kept]], kind="stable")]
         return BoxTally(
             place[self.tile[kept]],
             self.label[kept],

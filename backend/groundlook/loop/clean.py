@@ -7,6 +7,8 @@ took: people who label meanwhile come first.
 
 from __future__ import annotations
 
+import re
+
 from groundlook.core.ports import Progress
 from groundlook.loop.parts import Loop
 
@@ -15,12 +17,11 @@ KEPT = 2
 
 
 def clean(loop: Loop, project_id: int, progress: Progress) -> str:
-    """Forget what was published in all but the newest windows of ours; predictions of others are not touched. Goes on
-    where it stopped: what is gone is not listed any more."""
+    """Forget what was published in all but the newest windows of ours, and what windows left behind whose publishing
+    was cut short; predictions of others are not touched. Goes on where it stopped: what is gone is not listed."""
     project = loop.store.project(project_id)
-    windows = loop.store.windows(project_id)
-    old = {window.version for window in windows[:-KEPT]} - {window.version for window in windows[-KEPT:]}
-    held = [version for version in loop.queue.held(project) if version in old]
+    newest = [window.number for window in loop.store.windows(project_id)[-KEPT:]]
+    held = [version for version in loop.queue.held(project) if _number(version) < min(newest, default=0)]
     gone = 0
     for done, version in enumerate(held):
         began = loop.clock()
@@ -28,3 +29,9 @@ def clean(loop: Loop, project_id: int, progress: Progress) -> str:
         progress((done + 1) / len(held), f"{gone} predictions of {done + 1} old windows deleted")
         loop.pause(max(0.0, loop.clock() - began))
     return f"{gone} predictions of {len(held)} old windows deleted"
+
+
+def _number(version: str) -> int:
+    """Of a window's version (`core.types.Window.version`); of any other, one that no window reaches."""
+    found = re.fullmatch(r"[^@]+@[^@+]+\+w([0-9]+)", version)
+    return int(found[1]) if found else 2**63
