@@ -20,6 +20,9 @@ def retrain(
     report: Path | None = None,
     publish: bool = True,
     first: bool = False,
+    weights: str | None = None,
+    sha256: str | None = None,
+    arch: str | None = None,
     home: Path | None = None,
     progress: Progress = lambda share, text: None,
 ) -> Learned:
@@ -28,7 +31,10 @@ def retrain(
 
     `url`, `token`: of Label Studio, where the project is not connected in `home` (else GROUNDLOOK_HOME). `gate`:
     "usual", or "strict": it has to be proved that nothing got worse. `report`: a folder for report.json and
-    report.html. `progress(share, text)`: share 0…1; what it raises ends the round, and the next goes on from there.
+    report.html. `publish`: let a promoted version look at the open tasks, and make the queue anew. `first`: begin anew
+    where the version that Label Studio serves is not in `home`. `weights`: what the first training starts from, a path
+    or a URL with its `sha256`; `arch`: the network of weights that don't say it. `progress(share, text)`: share 0…1;
+    what it raises ends the round, and the next goes on from there.
 
     Returns `Learned`, whose `outcome` is "promoted", "refused", "needs a person" or "nothing new". Raises
     `GroundlookError`: InvalidInput, NotFound, LabelStudioError, TrainingFailed, Busy where a training runs already.
@@ -38,4 +44,4 @@ def retrain(
     from groundlook.service.wiring.retrain import retrain as run
 
     settings = read_settings({**os.environ, **({f"{PREFIX}HOME": str(home)} if home else {})})
-    return run(settings, Asked(project, gate, report, publish, first, url, token), progress)
+    return run(settings, Asked(project, gate, report, publish, first, url, token, weights, sha256, arch), progress)

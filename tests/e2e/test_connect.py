@@ -233,7 +233,7 @@ def test_a_task_deleted_on_the_way_is_no_harm(site: Site) -> None:
     gone = window.tasks[-1].task_id
     site.call("DELETE", f"/api/tasks/{gone}/?project={site.project}")
     site.wired.jobs.submit("refresh", site.project)
-    until(lambda: all(j.state in ("done", "replaced") for j in site.wired.jobs.jobs(site.project)))
+    until(lambda: all(j.state in ("done", "cancelled") for j in site.wired.jobs.jobs(site.project)))
     fresh = site.wired.store.current_window(site.project)
     assert fresh is not None
     assert gone not in [t.task_id for t in fresh.tasks]

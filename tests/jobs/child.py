@@ -53,5 +53,5 @@ def main(where: str, notes: Path, ready: str, *words: str) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

@@ -29,7 +29,9 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def redis(_server: Server) -> Server:
+    """One that is fast, and forgets when it is killed: see `Server.start` for one that does not."""
     _server.client.flushall()
+    _server.client.config_set("appendfsync", "no")
     return _server
 
 

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from groundlook.core.errors import Busy, InvalidInput, NotFound
+from groundlook.core.errors import Busy, Cancelled, InvalidInput, NotFound
 from groundlook.core.types import Job
 from groundlook_adapters.jobs import redis_ledger
 from groundlook_adapters.jobs.ledger import KEPT, KEPT_S, Ledger
 from groundlook_adapters.jobs.redis_ledger import RedisLedger
+from groundlook_adapters.jobs.run import Run
 from groundlook_adapters.jobs.sqlite_ledger import SqliteLedger
 from tests.jobs.houses import Clock, Server
 
@@ -121,7 +122,7 @@ class Both:
         )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(_steps, max_size=40))
 def test_whatever_is_done_both_ledgers_show_the_same(redis: Server, steps: list[tuple[Any, ...]]) -> None:
     redis.client.flushall()
@@ -199,13 +200,15 @@ def test_an_answer_that_got_lost_costs_nothing(book: Ledger) -> None:
     assert book.job(job.id).state == "done"
 
 
-def test_who_lost_a_job_cant_write_to_it(book: Ledger) -> None:
+@pytest.mark.parametrize("other", ["two/0", "one/0"])
+def test_who_lost_a_job_cant_write_to_it(book: Ledger, other: str) -> None:
+    """Not even where its own worker took it again: the older attempt is not the newer one."""
     put(book)
     old = claim(book)
     (mark,) = book.running().values()
     assert book.release(old.id, mark, 12)
     assert book.beat(old, 0.9, "still here") == "lost"
-    new = claim(book, "two/0")
+    new = claim(book, other)
     assert new.id == old.id
     assert book.beat(old, 0.9, "still here") == "lost"
     assert not book.finish(old, "done", "old", b"old")
@@ -355,3 +358,15 @@ def test_a_full_redis_is_told_and_nothing_is_half_written(redis: Server, book: L
         redis.client.config_set("maxmemory", "0")
     assert len(book.jobs(None)) == 1
     assert put(book, key="k")
+
+
+def test_after_a_long_pause_the_first_progress_asks_whether_the_job_is_still_ours(book: Ledger) -> None:
+    put(book)
+    job = claim(book)
+    run = Run(job, book, lease=60.0)
+    run(0.1, "nobody took it")
+    assert book.release(job.id, book.running()[job.id], 12)
+    run(0.2, "not paused: the keeper's next beat will tell")
+    run.beaten -= 61.0
+    with pytest.raises(Cancelled, match="it was taken from this worker"):
+        run(0.3, "paused")

@@ -308,6 +308,16 @@ def test_what_runs_hears_of_a_cancel_within_a_second(jobs: Engine) -> None:
         assert jobs.job(number).attempts == 1, "a cancelled job is not tried again"
 
 
+def test_a_handler_may_cancel_its_own_work(jobs: Engine) -> None:
+    def work(job: Job, progress: Progress) -> str:
+        raise Cancelled("the project is gone")
+
+    with jobs.working({"quick": work}):
+        jobs.submit("quick", 1)
+        until(lambda: ended(jobs))
+    assert (one(jobs).state, one(jobs).message) == ("cancelled", "the project is gone")
+
+
 def test_progress_may_be_told_a_million_times(jobs: Engine) -> None:
     def work(job: Job, progress: Progress) -> str:
         for _ in range(200_000):

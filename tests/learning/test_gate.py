@@ -42,16 +42,15 @@ def outcomes(old: float, new: float, tiles: int, trials: int, per_block: int = 4
     return counted
 
 
-@pytest.mark.parametrize(("tiles", "wrong"), [(8, 0.2), (40, 0.05)])
-def test_one_that_is_worse_by_a_tenth_hardly_ever_gets_through(tiles: int, wrong: float) -> None:
-    """Measured over 200 exams: 9 % on 8 tiles, 1.5 % on 40."""
-    trials = 40
+@pytest.mark.parametrize(("tiles", "trials", "wrong"), [(8, 60, 0.2), (40, 20, 0.05)])
+def test_one_that_is_worse_by_a_tenth_hardly_ever_gets_through(tiles: int, trials: int, wrong: float) -> None:
+    """Over 400 exams on 8 tiles in two blocks 13.5 % do; of 200 on 40 tiles in ten blocks, none."""
     assert outcomes(0.6, 0.5, tiles, trials)["promoted"] <= wrong * trials
 
 
 def test_one_that_is_as_good_gets_through_half_of_the_time_and_one_that_is_better_nearly_always() -> None:
     assert 10 <= outcomes(0.6, 0.6, 8, 40)["promoted"] <= 30
-    assert outcomes(0.6, 0.75, 40, 20)["promoted"] >= 18
+    assert outcomes(0.6, 0.75, 24, 20)["promoted"] >= 18
 
 
 def test_a_few_tiles_are_enough_to_begin_with() -> None:
@@ -81,6 +80,25 @@ def test_a_site_of_one_block_can_be_forgotten_too() -> None:
     ground = replace(land(rng, 40, 4, ("Bern",) * 9 + ("Chur",)), hard=np.zeros(40))
     verdict = gate(sit(rng, ground, 0.8, {"Chur": 0.8}), sit(rng, ground, 0.6))
     assert "site Chur is forgotten" in verdict.reason
+
+
+def test_noise_hardly_ever_looks_like_forgetting() -> None:
+    """Eight sites of two tiles each, 40 times."""
+    rng = np.random.default_rng(8)
+    forgotten = 0
+    for _ in range(40):
+        ground = land(rng, 16, 2, tuple("abcdefgh"))
+        forgotten += "forgotten" in gate(sit(rng, ground, 0.65), sit(rng, ground, 0.6)).reason
+    assert forgotten <= 2
+
+
+def test_strict_can_be_met_where_every_picture_is_a_site() -> None:
+    rng = np.random.default_rng(8)
+    ground = land(rng, 60, 1, tuple(str(n) for n in range(60)))
+    verdict = gate(sit(rng, ground, 0.75), sit(rng, ground, 0.5), STRICT)
+    assert {f.state for f in verdict.findings if f.what == "site"} == {"unknown"}
+    assert verdict.outcome == "promoted"
+    assert "too little is labelled to tell of site 0, site 1, site 10 and 57 more" in verdict.reason
 
 
 def test_a_person_is_asked_where_a_class_got_worse_while_the_whole_got_better() -> None:
@@ -214,7 +232,7 @@ BETTER = {"refused": 0, "needs a person": 1, "promoted": 2}
 
 
 @given(seed=SEEDS, skill=st.floats(0.3, 0.9), lost=st.floats(0, 0.6), limits=st.sampled_from([USUAL, STRICT]))
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_a_better_answer_never_makes_the_verdict_worse(seed: int, skill: float, lost: float, limits: Limits) -> None:
     rng = np.random.default_rng(seed)
     ground = land(rng, 24, 2, SITES[:2], most=8)
@@ -225,7 +243,7 @@ def test_a_better_answer_never_makes_the_verdict_worse(seed: int, skill: float, 
 
 
 @given(seed=SEEDS, skill=st.floats(0.4, 0.9), lost=st.floats(0, 0.6), close=st.floats(0.3, 0.9))
-@settings(max_examples=40)
+@settings(max_examples=12)
 def test_strict_promotes_nothing_that_usual_would_not(seed: int, skill: float, lost: float, close: float) -> None:
     rng = np.random.default_rng(seed)
     ground = land(rng, 40, 2, SITES)
@@ -244,7 +262,7 @@ def test_blocks_are_drawn_whole() -> None:
 
 @pytest.mark.parametrize("blocks", [5, 20])
 def test_an_interval_holds_the_truth_as_often_as_it_says(blocks: int) -> None:
-    """Means of few blocks: plain percentiles of five hold it in 84 % of cases only."""
+    """Means of few blocks: plain percentiles of five hold it in 84 % of 2,000 cases only."""
     rng = np.random.default_rng(0)
     held = 0
     for _ in range(600):
@@ -253,6 +271,12 @@ def test_an_interval_holds_the_truth_as_often_as_it_says(blocks: int) -> None:
         measured = Spread(float(values.mean()), drawn, blocks).measured()
         held += measured.low <= 0 <= measured.high
     assert 0.92 <= held / 600 <= 0.985
+
+
+def test_the_more_parts_are_looked_at_the_surer_it_has_to_be() -> None:
+    drawn = np.random.default_rng(0).normal(-2, 1, 2000)  # 2.3 % of the draws are over 0
+    spread = Spread(-2.0, drawn, 1000)
+    assert [spread.worse(checks) for checks in (0, 1, 2, 10)] == [True, True, True, False]
 
 
 def test_one_block_has_no_interval() -> None:

@@ -23,6 +23,7 @@ from groundlook.evaluation.exam import examine
 from groundlook.learning.gate import USUAL, Verdict, judge
 from groundlook.learning.gate.report import write_report
 from groundlook.learning.gate.report.differ import differ
+from tests.learning.exams import land, sit
 
 HOSTILE = '<img src=x onerror="alert(1)">$\\frac{'
 SITE = "</td><script>alert(2)</script>"
@@ -81,6 +82,29 @@ def verdict(new: Exam, old: Exam | None) -> Verdict:
 
 def picture(task: int) -> NDArray[np.uint8] | None:
     return pixels(task - 1)
+
+
+def test_most_different_first() -> None:
+    rng = np.random.default_rng(0)
+    ground = land(rng, 30)
+    found = differ(sit(rng, ground, 0.7), sit(rng, ground, 0.5))
+    changes = [abs(one.change) for one in found]
+    assert len(set(changes)) > 3
+    assert changes == sorted(changes, reverse=True)
+
+
+def test_hundreds_of_sites_in_any_language_fit_on_a_page(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    ground = land(rng, 150, 1, tuple(f"樹 {n}" for n in range(150)), most=4)
+    new, old = sit(rng, ground, 0.7), sit(rng, ground, 0.5)
+    found = verdict(new, old)
+    assert found.outcome == "promoted"
+    paths = write_report(tmp_path, found, new, old, lambda task: None)
+    page = paths[1].read_text()
+    assert page.count("<tr>") < 70
+    assert "more, from which nothing follows" in page
+    assert "樹" in page
+    assert len(json.loads(paths[0].read_text())["findings"]) == len(found.findings) > 100
 
 
 def test_json_and_page_say_what_was_found(tmp_path: Path) -> None:

@@ -63,6 +63,12 @@ def test_neighbours_on_the_real_map_don_t_leak_and_half_a_pixel_more_than_a_hair
     assert leak.share == pytest.approx(0.005, rel=0.05)
 
 
+def test_a_hair_of_common_ground_is_none() -> None:
+    one = Task(1, "", tile(0))
+    shares = [leaks(shot(one, Task(2, "", tile(100 - more, scene="u"), "val")), as_drawn) for more in (0.05, 0.2)]
+    assert [len(found) for found in shares] == [0, 1]
+
+
 def test_the_same_place_in_another_crs_leaks() -> None:
     """UTM 31 and 32 at 6° east."""
     here = tile(220_000)

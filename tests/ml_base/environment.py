@@ -25,7 +25,7 @@ def ensure() -> Path:
     home = cache_dir() / f"label-studio-ml-{VERSION}"
     python, ready = home / "bin" / "python", home / ".ready"
     home.parent.mkdir(parents=True, exist_ok=True)
-    with home.with_suffix(".lock").open("w") as lock:
+    with home.with_name(f"{home.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not ready.exists():
             # Not in our folder: uv would read our settings there.

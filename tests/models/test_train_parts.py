@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 if importlib.util.find_spec("torch") is None:
     pytest.skip("torch is not installed", allow_module_level=True)
 
+import safetensors.torch
 import torch
 
 from groundlook.core.errors import TrainingFailed
@@ -81,12 +82,20 @@ def test_neighbours_on_the_map_are_one_place() -> None:
     assert place_of(blank, 4) == place_of(blank, 7) != place_of(blank, 8)
 
 
-def test_a_backbone_of_random_numbers_is_never_frozen() -> None:
-    assert modes.chosen("auto", modes.FEW - 1, True) == "frozen"
-    assert modes.chosen("auto", modes.FEW, True) == "full"
-    assert modes.chosen("frozen", 10**6, True) == "frozen"
-    assert modes.chosen("frozen", 1, False) == modes.chosen("auto", 1, False) == "full"
-    assert modes.chosen("full", 1, True) == "full"
+def test_a_backbone_that_learned_elsewhere_stays_with_few_pictures(tmp_path: Path) -> None:
+    state = {"a": torch.zeros(1)}
+    coco, ours = tmp_path / "coco.pt", save(tmp_path / "a.safetensors", Weights(state, ("a",), "b"))
+    torch.save(state, coco)
+    later = save(tmp_path / "b.safetensors", Weights(state, ("a",), "b", founded=True))
+    foreign = tmp_path / "c.safetensors"
+    safetensors.torch.save_file(state, foreign)
+    for start in (coco, later, foreign):
+        assert modes.chosen("auto", modes.FEW - 1, start) == "frozen"
+        assert modes.chosen("auto", modes.FEW, start) == "full"
+        assert modes.chosen("full", 1, start) == "full"
+    assert modes.chosen("auto", 1, ours) == "full"  # it learned from a project's few tiles, from random numbers
+    assert modes.chosen("frozen", 10**6, ours) == "frozen"
+    assert modes.chosen("frozen", 1, None) == modes.chosen("auto", 1, None) == "full"
 
 
 def test_a_frozen_part_keeps_its_statistics() -> None:

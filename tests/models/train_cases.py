@@ -50,7 +50,8 @@ def trainer(kind: str, **more: Any) -> Trainer:
         return SegmentationTrainer("deeplabv3plus-tu-test_resnet", recipe=Recipe(**{"batch": 4, "rate": 3e-3, **recipe}))
     if kind == "maskrcnn":
         return MaskRCNNTrainer(recipe=Recipe(**{"batch": 2, "rate": 5e-4, **recipe}))
-    return YoloTrainer(kind, **recipe)
+    batch = recipe.pop("batch", 8)
+    return YoloTrainer(kind, arguments={"batch": batch}, **recipe)
 
 
 def train(
@@ -58,12 +59,12 @@ def train(
     out: Path,
     progress: Callable[[float, str], None] = lambda f, m: None,
     count: int = 6,
-    start: Path | None = None,
+    side: int = 64,
     **more: Any,
 ) -> Path:
     """Run it; the weights."""
-    examples: Sequence[Example] = pictures(count, 96 if kind == "unet" else 64, "-cls" in kind)
-    return trainer(kind, **more).train(examples, LABELS, start, out, progress)
+    examples: Sequence[Example] = pictures(count, side, "-cls" in kind)
+    return trainer(kind, **more).train(examples, LABELS, None, out, progress)
 
 
 def killer(word: str, victim: Callable[[], psutil.Process]) -> Callable[[float, str], None]:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,7 +22,9 @@ import rasterio
 from rasterio import Affine
 
 from groundlook import __version__
-from groundlook.core.types import Control, LabelConfig, ModelCard, Project, SceneRow
+from groundlook.core.errors import InvalidWeights, TrainingFailed
+from groundlook.core.ports import Progress
+from groundlook.core.types import Control, Job, LabelConfig, ModelCard, Project, SceneRow
 from groundlook.demo.studio import free_port
 from groundlook.learning.registry import file_sha256, version_of
 from groundlook.service.finding import Finding, fine, look
@@ -186,17 +188,29 @@ def test_a_worker_is_seen_by_its_lock(environ: dict[str, str], wired: Wired) -> 
 
 
 def test_failed_jobs_are_told(environ: dict[str, str], wired: Wired) -> None:
-    wired.jobs.submit("learn", 7)
-    assert _found(environ)["jobs"].ok == "ok"
-    with wired.jobs._db() as db:
-        db.execute("update job set state = 'failed', attempts = 12, message = 'TrainingFailed: no memory'")
+    def train(job: Job, progress: Progress) -> str:
+        raise error
+
+    error: Exception = TrainingFailed("no memory")
+    with wired.jobs.working({"learn": train}):
+        number = wired.jobs.submit("learn", 7)
+        _until(lambda: wired.jobs.job(number).attempts == 1 and wired.jobs.job(number).state == "queued")
+        assert _found(environ)["jobs"].ok == "warn"
+        error = InvalidWeights("yolo.pt is gone")
+        _until(lambda: wired.jobs.job(number).state == "failed")
     found = _found(environ)["jobs"]
     assert found.ok == "fail"
-    assert "learn of project 7" in found.says
-    assert "no memory" in found.says
-    with wired.jobs._db() as db:
-        db.execute("update job set state = 'queued', message = 'will retry: no memory'")
-    assert _found(environ)["jobs"].ok == "warn"
+    assert f"job {number}, learn of project 7 (2 attempts): InvalidWeights: yolo.pt is gone" in found.says
+    assert "groundlook jobs retry --failed" in found.remedy
+    wired.jobs.retry(number)
+    assert _found(environ)["jobs"].ok == "ok"
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 class _Server(ThreadingHTTPServer):

@@ -121,10 +121,14 @@ def test_rollback_and_promotion_by_hand(desk: Desk) -> None:
     assert desk.body("rollback", "--to", str(FIRST))["serving"] == str(FIRST)
 
 
-def test_a_refused_version_needs_force_and_one_that_needs_a_person_has_one(desk: Desk) -> None:
+def test_a_refused_version_needs_force_and_one_that_needs_a_person_has_one(desk: Desk, tmp_path: Path) -> None:
     error = desk.error("promote", "2c")
     assert isinstance(error, InvalidInput)
     assert f"the gate refused {REFUSED}: its mAP50 is 0.250, that of the version before it 0.625; --force" in str(error)
+    report = tmp_path / "reports" / "7" / str(REFUSED) / "gate.html"
+    report.parent.mkdir(parents=True)
+    report.write_text("<p>because</p>")
+    assert str(report) in str(desk.error("promote", "2c"))
     assert desk.serving == SECOND
     assert f"{REFUSED} serves project 7" in desk.text("promote", "2c", "--force")
     assert f"{UNSURE} serves project 7" in desk.text("promote", "3e")

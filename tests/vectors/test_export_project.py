@@ -73,7 +73,7 @@ class Studio(BaseHTTPRequestHandler):
         after, counted = query["filters"]["items"]
         skipped = counted["filter"] == "filter:tasks:cancelled_annotations"
         found = [t for t in cls.tasks if any(a["was_cancelled"] == skipped for a in t["annotations"])]
-        return [{"id": t["id"], "annotations_ids": "1"} for t in found if t["id"] > after["value"]]
+        return [{"id": t["id"]} for t in found if t["id"] > after["value"]]
 
     def reply(self, status: int, body: bytes) -> None:
         self.send_response(status)

@@ -30,7 +30,7 @@ class Engine(ABC):
     def submit(
         self, kind: str, project: int, delay: float = 0.0, *, priority: int = 0, key: str = "", payload: bytes = b""
     ) -> int:
-        """See `core.ports.Jobs`. Raises Busy where it can't be written down, and then it is not."""
+        """See `core.ports.Jobs`. Raises Busy where nobody says that it was written down; asking again is safe."""
         if kind not in self._lanes:
             raise InvalidInput(f"there is no kind of job {kind!r}; there are: {', '.join(sorted(self._lanes))}")
         return self._ledger.put(kind, project, delay, priority, key, payload)

@@ -2,7 +2,7 @@
 
 What a worker needs once (a model) it makes once. Shards are short texts that name what to do: pixels never travel.
 Ray hands out what the actors can take and no more, and starts an actor that died again. It counts how it is used and
-tells its makers; that is switched off before it is imported.
+tells its makers; that is switched off before it is imported, which is when it reads its environment.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 import math
 import os
+import socket
 import tempfile
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from groundlook.core.errors import Busy, GroundlookError, InvalidInput
 
@@ -83,12 +85,11 @@ def _shares(ray: Any, actors: int) -> dict[str, Any]:
         raise Busy("the Ray that was asked has no machine with a core; start one with: ray start")
     gpus = int(sum(node.get("GPU", 0) for node in nodes))
     actors = actors or gpus or len(nodes)
-    cores = min(int(node["CPU"]) for node in nodes) * len(nodes) // actors
+    cores = min(int(node["CPU"]) for node in nodes) * len(nodes) / actors
     return {
         "compute": ray.data.ActorPoolStrategy(size=actors),
-        "num_cpus": max(1, cores),
+        "num_cpus": int(cores) if cores >= 1 else math.floor(100 * cores) / 100,
         "num_gpus": 1 / math.ceil(actors / gpus) if gpus else None,
-        "scheduling_strategy": "SPREAD",
     }
 
 
@@ -105,6 +106,7 @@ def _ray(address: str) -> Iterator[Any]:
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         own = {"include_dashboard": False, "object_store_memory": _STORE, "_temp_dir": folder}
         try:
+            _reach(address)
             ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else own))
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -113,6 +115,13 @@ def _ray(address: str) -> Iterator[Any]:
             yield ray
         finally:
             ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Ray itself waits for minutes, and then ends the process."""
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    if parts.hostname and parts.port:
+        socket.create_connection((parts.hostname, parts.port), timeout=10).close()
 
 
 @contextmanager

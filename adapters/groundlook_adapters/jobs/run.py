@@ -23,7 +23,6 @@ class Run:
         self._ledger, self._lease = ledger, lease
         self._said: tuple[float, str] = (0.0, "")
         self._told = self._said
-        self._asked = False
 
     def __call__(self, done: float, text: str) -> None:
         """The progress callback. Asks the ledger itself only after a pause that may have cost us the job."""
@@ -47,7 +46,6 @@ class Run:
         answer = self._ledger.beat(self.job, *said)
         self.beaten, self._told = time.monotonic(), said
         if answer == "stop":
-            self._asked = True
             self.stop("somebody cancelled it")
         elif answer == "lost" and not self.over:
             self.stop(_LOST)
@@ -55,7 +53,3 @@ class Run:
     def stop(self, why: str) -> None:
         """Let the next progress raise Cancelled."""
         self.stopped = self.stopped or why
-
-    def cancelled(self, error: BaseException) -> bool:
-        """Whether it ended with `error` because somebody, or the handler itself, cancelled it."""
-        return self._asked or (isinstance(error, Cancelled) and not self.stopped)

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from groundlook.core.errors import Busy, InvalidImage, InvalidInput, InvalidRaster, NotAllowed
+from groundlook.core.errors import Busy, Cancelled, InvalidImage, InvalidInput, InvalidRaster, NotAllowed
 from groundlook.core.ports import Handler
 from groundlook.core.types import Done
 from groundlook_adapters.jobs.ledger import Ledger
@@ -113,13 +113,13 @@ class Shift:
 
     def _stopped(self, run: Run, error: BaseException) -> None:
         job, text = run.job, f"{type(error).__name__}: {error}"
-        if run.cancelled(error):
-            log.info("%s of project %s: cancelled", job.kind, job.project)
-            self._settle(run, lambda: self._ledger.finish(job, "cancelled", "cancelled"))
-            return
-        if run.stopped:
+        if run.stopped:  # one that somebody cancelled ends here, too: the ledger knows
             log.info("%s of project %s: %s", job.kind, job.project, run.stopped)
             self._settle(run, lambda: self._ledger.requeue(job, run.stopped, 0.0, counted=False))
+            return
+        if isinstance(error, Cancelled):
+            log.info("%s of project %s: %s", job.kind, job.project, error)
+            self._settle(run, lambda: self._ledger.finish(job, "cancelled", str(error)))
             return
         log.warning("%s of project %s failed (attempt %s)", job.kind, job.project, job.attempts, exc_info=error)
         if job.attempts >= self._attempts or _hopeless(error):

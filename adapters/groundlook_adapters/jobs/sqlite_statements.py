@@ -69,12 +69,11 @@ BEAT = (
 STATE = f"select state from job where {_MINE}"
 """Of a job, while it is its worker's."""
 RUNNING = "select id, attempts, beats from job where state = 'running'"
-MARKED = (
-    "select stop, attempts from job where id = :id and state = 'running' and attempts = :attempts and beats = :beats"
-)
+MARKED = "select stop from job where id = :id and state = 'running' and attempts = :attempts and beats = :beats"
+STOPPED = "select stop from job where id = :id"
 QUEUE = (
     "update job set state = 'queued', message = :message, asked = :now, due = :due, worker = '', "
-    "attempts = attempts - :less where id = :id returning stop"
+    "attempts = attempts - :less where id = :id"
 )
 
 END = (

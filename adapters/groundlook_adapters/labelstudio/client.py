@@ -24,6 +24,7 @@ RETRIES = 4
 PAGE = 500
 HEAVY_PAGE = 100
 """Tasks in one answer where their annotations come along: a brush mask alone may take a megabyte."""
+_MARK = "id,updated_at,total_annotations,cancelled_annotations"
 _FIELDS = "id,data,is_labeled,annotations,result,completed_by,was_cancelled,ground_truth,created_at,lead_time"
 """Of a task and of its annotations: predictions, which may be as heavy, are none of it."""
 DecodeTask = Callable[[Mapping[str, Any], Project], Task]
@@ -74,11 +75,12 @@ class LabelStudioClient:
 
     def marks(self, project: Project) -> dict[int, str]:
         """See `core.ports.Labels`. Label Studio touches a task's `updated_at` with every annotation that is made,
-        changed, marked, skipped or deleted; merging duplicates moves annotations without it, which their ids tell."""
+        changed, marked, skipped or deleted; merging duplicates moves annotations without it, which the counts tell."""
         found: dict[int, str] = {}
         for counted in ("total_annotations", "cancelled_annotations"):
             for body in self._after(project, counted):
-                found[int(body.id)] = f"{body.updated_at} {body.annotations_ids}"
+                counts = f"{body.total_annotations} {body.cancelled_annotations}"
+                found[int(body.id)] = f"{body.updated_at} {counts}"
         return dict(sorted(found.items()))
 
     def said(self, project: Project, tasks: Sequence[int]) -> list[Said]:
@@ -133,7 +135,7 @@ class LabelStudioClient:
         while True:
             more = [_greater("id", last), _greater(counted, 0)]
             query = {"filters": {"conjunction": "and", "items": more}, "ordering": ["tasks:id"]}
-            found = self._some(project, PAGE, include="id,updated_at,annotations_ids", query=json.dumps(query))
+            found = self._some(project, PAGE, fields="task_only", include=_MARK, query=json.dumps(query))
             yield from found
             if len(found) < PAGE:
                 return

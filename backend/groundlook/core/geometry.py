@@ -91,6 +91,9 @@ def has_area(shape: Shape) -> bool:
 
 def envelope(shape: Shape) -> tuple[float, float, float, float]:
     """The upright box around a shape: (x0, y0, x1, y1) in pixels. A WholeTile and an empty Mask have none: zeros."""
+    if isinstance(shape, Box) and shape.rotation == 0:  # most of what detectors say; turning takes longer
+        x, y = shape.x + shape.width, shape.y + shape.height
+        return float(min(shape.x, x)), float(min(shape.y, y)), float(max(shape.x, x)), float(max(shape.y, y))
     corners = shape.corners()
     if len(corners) == 0:
         return 0.0, 0.0, 0.0, 0.0

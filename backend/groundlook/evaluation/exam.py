@@ -54,17 +54,18 @@ def examine_all(
 
 
 def block_of(task: Task) -> str:
-    """The map block that a task lies in: its site, and the cell of a grid of `BLOCK_TILES` tiles around its centre.
-    An image without georeference is a block of its own, as in `core.tiling.spatial_split`."""
+    """The map block that a task lies in, by its centre, whatever scene shows the place: the cell of a grid of
+    `BLOCK_TILES` tiles, rounded up to a power of two in units of the CRS, so that tiles that differ by a pixel share a
+    grid. An image without georeference is a block of its own, as in `core.tiling.spatial_split`."""
     tile = task.tile
     if tile is None:
         return f"task {task.id}"
     if tile.georef is None:
-        return f"{task.site}|{tile.source}"
+        return tile.source
     outline = tile.outline()
-    side = BLOCK_TILES * float(np.ptp(outline, axis=0).max())
+    side = 2.0 ** math.ceil(math.log2(BLOCK_TILES * float(np.ptp(outline, axis=0).max())))
     x, y = outline.mean(axis=0)
-    return f"{task.site}|{tile.georef.crs}|{math.floor(x / side)}|{math.floor(y / side)}"
+    return f"{tile.georef.crs}|{side:g}|{math.floor(x / side)}|{math.floor(y / side)}"
 
 
 class _Sheet:

@@ -45,6 +45,17 @@ def look(loop: Loop, project: Project, version: ModelVersion, tasks: Sequence[Ta
     return Look(predict_tiles(loop, project, version, tiles, by_id), tuple(broken), tuple(new), vectors)
 
 
+def together(looks: Sequence[Look]) -> Look:
+    """Several looks, at least one, as one; of a task that is in two of them the later counts."""
+    vectors = [one.vectors for one in looks if one.embedded]
+    return Look(
+        {task: said for one in looks for task, said in one.said.items()},
+        tuple(task for one in looks for task in one.unreadable),
+        tuple(task for one in looks for task in one.embedded),
+        np.concatenate(vectors) if vectors else NOTHING,
+    )
+
+
 def keep(loop: Loop, project: Project, version: ModelVersion, found: Look, temperature: float) -> None:
     """Write it down. The same look twice leaves what one leaves."""
     if found.embedded:

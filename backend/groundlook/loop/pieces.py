@@ -11,14 +11,14 @@ import hashlib
 import json
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 
 from groundlook.core.codec import decode_project, decode_task, encode_project, encode_task
 from groundlook.core.errors import GroundlookError, NotFound
 from groundlook.core.ports import Progress
 from groundlook.core.types import Done, Job, ModelCard, ModelVersion, Project, Task
-from groundlook.loop.look import Look, decode_look, encode_look, look
+from groundlook.loop.look import Look, decode_look, encode_look, look, together
 from groundlook.loop.parts import Loop
 
 SHARD = "shard"
@@ -27,7 +27,8 @@ PIECE = 32
 """Tasks in a piece that is handed out: seconds of work for a network, so that handing it out costs nothing."""
 AHEAD = 32
 """Pieces handed out at a time."""
-LOOK_S = 0.05
+LOOK_S = 0.2
+"""Seconds between two looks at what was handed out: less than all of it takes."""
 
 
 class ShardFailed(GroundlookError):
@@ -51,17 +52,18 @@ def _handed_out(
 ) -> Iterator[tuple[int, Look]]:
     pieces = (tasks[at : at + PIECE] for at in range(0, len(tasks), PIECE))
     head = _head(loop, project, version)
-    out: dict[int, int] = {}
+    out: dict[int, Sequence[Task]] = {}
     try:
         while True:
             for piece in islice(pieces, AHEAD - len(out)):
-                out[_submit(loop, project.id, head, piece, fresh)] = len(piece)
+                out[_submit(loop, project.id, head, piece, fresh)] = piece
             if not out:
                 return
             ended = [job for job in out if loop.jobs.job(job).state not in ("queued", "running")]
             for job in ended:
-                count = out.pop(job)
-                yield count, _brought_back(loop.jobs.job(job))
+                piece = out.pop(job)
+                found = _brought_back(loop.jobs.job(job))
+                yield len(piece), _tried_here(loop, project, version, piece, fresh, found)
             if not ended:
                 loop.pause(LOOK_S)
     finally:
@@ -89,8 +91,19 @@ def _submit(loop: Loop, project: int, head: dict[str, object], piece: Sequence[T
 
 def _brought_back(job: Job) -> Look:
     if job.state != "done":
-        raise ShardFailed(f"piece {job.id} of the bulk work {job.state}: {job.message or 'no reason is known'}")
+        where = f" on {job.worker}" if job.worker else ""
+        raise ShardFailed(f"piece {job.id} of the bulk work {job.state}{where}: {job.message or 'no reason is known'}")
     return decode_look(job.body)
+
+
+def _tried_here(
+    loop: Loop, project: Project, version: ModelVersion, piece: Sequence[Task], fresh: Collection[int], found: Look
+) -> Look:
+    """With the pictures that could not be read there: that worker may lack a folder or a host that we have."""
+    missed = [task for task in piece if task.id in found.unreadable]
+    if not missed:
+        return found
+    return together([replace(found, unreadable=()), look(loop, project, version, missed, fresh)])
 
 
 def shard(loop: Loop, job: Job, progress: Progress) -> Done:
@@ -118,7 +131,8 @@ def _have(loop: Loop, project: int, card: ModelCard) -> None:
     with loop.exchange.take(card.sha256) as weights:
         if weights is None:
             raise NotFound(
-                f"the weights of {card.version} are offered by nobody any more; the piece is handed out again"
+                f"the weights of {card.version} are offered by nobody any more, or are too large for Redis (500 MB): "
+                "the piece is handed out again; large ones need workers that share one home"
             )
         loop.registry.save(project, card, weights)
 

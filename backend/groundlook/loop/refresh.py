@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from groundlook.core.ports import Progress
 from groundlook.core.types import UNTRAINED_VERSION, ModelVersion, Prediction, Project, Score, Task
 from groundlook.loop import reuse
+from groundlook.loop.keeper import Keeper
 from groundlook.loop.known import scored_key
 from groundlook.loop.look import Look, keep
 from groundlook.loop.parts import BATCH, UNSEEN, Loop, is_withdrawn, serving_version
@@ -65,16 +67,17 @@ class _Run:
         return task.id not in self.known or (not task.labelled and task.id not in self.seen)
 
     def look_at(self, tasks: Sequence[Task], more: int = 0) -> None:
-        """Predict and embed what is to do of `tasks`, and write it down a piece at a time. `more`: tasks that may come
+        """Predict and embed what is to do of `tasks`, and write it down every few seconds. `more`: tasks that may come
         after these."""
         todo = [t for t in tasks if self.wants(t)]
         self.total = self.done + len(todo) + more
         fresh = {t.id for t in todo} - self.known
         temperature = temperature_of(self.loop, self.project.id)
-        for count, found in looks(self.loop, self.project, self.version, todo, fresh, BATCH):
-            self._keep(found, temperature)
-            self.done += count
-            self.progress(self.done / self.total, self._told())
+        with closing(Keeper(lambda found: self._keep(found, temperature))) as keeper:
+            for count, found in looks(self.loop, self.project, self.version, todo, fresh, BATCH):
+                keeper.add(found)
+                self.done += count
+                self.progress(self.done / self.total, self._told())
 
     def _keep(self, found: Look, temperature: float) -> None:
         keep(self.loop, self.project, self.version, found, temperature)

@@ -51,7 +51,9 @@ class Settings:
     encodings_disk_mb: int = 4096
     """…and on disk."""
     redis: str = ""
-    """redis://host:port/0, by which several machines share encoded pictures. Empty: each keeps its own."""
+    """redis://host:port/0, by which several machines share jobs and encoded pictures. Empty: one worker beside the
+    service, and each keeps its own. Redis keeps jobs as it is told to: `appendonly yes` and `appendfsync always` lose
+    nothing, `everysec` the last second; `maxmemory-policy noeviction`, or it forgets jobs when it is full."""
     runtime: str = ""
     """What networks run in: "openvino bf16", "onnxruntime f32", "torch eager", …. Empty: the fastest that computes the
     same, found out once on this machine."""

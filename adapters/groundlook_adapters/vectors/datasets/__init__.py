@@ -53,8 +53,9 @@ def export_dataset(
     `labels`: the config's, in its order; regions with another label are counted and left out. `picture` is asked for
     the formats that hold pictures, never for mask-cog and stac-label; a tile whose picture can't be made is counted
     and left out; None names the pictures only. `overwrite` replaces a dataset that we wrote, never another folder.
-    `total`: how many tiles there will be, for `progress`. `size_of`: the size of a tile's scene; mask-cog needs it, stac-label takes the extent of
-    the tiles without it. `exported`: stands in for the date of scenes that have none (stac-label), now by default.
+    `total`: how many tiles there will be, for `progress`. `size_of`: the size of a tile's scene; mask-cog needs it,
+    stac-label takes the extent of the tiles without it. `exported`: stands in for the date of scenes that have none
+    (stac-label), now by default.
 
     Raises InvalidInput: an unknown form or image format, something in the way, no room on the disk, more than 254
     labels (mask-cog), no `size_of` (mask-cog).

@@ -23,7 +23,8 @@ def judge(challenger: Exam, champion: Exam | None, limits: Limits, rng: np.rando
     Refused is a challenger that finds nothing, that is worse overall (by any amount, as the champion costs nothing to
     keep), whose boxes fit worse beyond noise, or that forgot a class, site or sensor. A person is asked where one of
     these is worse beyond noise though the whole is not, where it is slow, or what they answer can't be compared; with
-    `limits.proof` also where too little is known to tell. Else it is promoted. A first model has to find something.
+    `limits.proof` also where it can't be told that the whole, or a part of which enough is known, is not worse. Else it
+    is promoted. A first model has to find something.
 
     A challenger that answers better on any tile, and is neither slower nor less calibrated, is never refused where it
     was promoted before. Raises InvalidInput where the exams are not on the same tiles and labels.
@@ -40,7 +41,7 @@ def judge(challenger: Exam, champion: Exam | None, limits: Limits, rng: np.rando
     findings = [_overall(overall, limits), *_parts(parts, limits)]
     closely = fit(challenger, champion, rng)
     if closely is not None:
-        findings.append(_part(closely, limits, 1, "refused"))
+        findings.append(_part(closely, limits, (1, 1), "refused"))
     others = (calibration(challenger, champion, limits), speed(challenger, champion, limits, rng))
     findings += [finding for finding in others if finding is not None]
     return _decide(tuple(findings), challenger, limits)
@@ -57,22 +58,23 @@ def _overall(found: Compared, limits: Limits) -> Finding:
 
 
 def _parts(parts: Sequence[Compared], limits: Limits) -> list[Finding]:
-    checks = sum(part.objects >= limits.objects and part.new.blocks >= limits.blocks for part in parts)
-    return [_part(part, limits, checks, "needs a person") for part in parts]
+    tested = sum(part.objects >= limits.objects and part.new.blocks >= limits.blocks for part in parts)
+    return [_part(part, limits, (len(parts), tested), "needs a person") for part in parts]
 
 
-def _part(found: Compared, limits: Limits, checks: int, asks: Outcome) -> Finding:
-    """`checks`: how many are looked at alike; `asks`: what follows where it is worse beyond noise."""
+def _part(found: Compared, limits: Limits, many: tuple[int, int], asks: Outcome) -> Finding:
+    """`many`: how many there are like it, and of how many enough is known; `asks`: what follows where it is worse
+    beyond noise."""
     difference, limit = found.difference(), -limits.part
+    parts, tested = many
     if difference is None:
         return found.finding(limit, "passed")
-    enough = found.objects >= limits.objects
-    if enough and difference.value < -limits.forgotten:
-        return found.finding(-limits.forgotten, "failed", "refused")
-    if not enough or difference.blocks < limits.blocks:
-        thin = limits.proof and difference.value < limit
-        return found.finding(limit, "unknown", "needs a person" if thin else "promoted")
-    if difference.value < limit and difference.worse(checks):
+    lost = limits.lost(found.objects, parts)
+    if difference.value < -lost:
+        return found.finding(-lost, "failed", "refused")
+    if found.objects < limits.objects or difference.blocks < limits.blocks:
+        return found.finding(limit, "unknown")  # of hundreds of sites some always are: told, and nobody is asked
+    if difference.value < limit and difference.worse(tested):
         return found.finding(limit, "failed", asks)
     return found.finding(limit, *_told(not limits.proof or difference.measured().low > -limits.each))
 
@@ -108,7 +110,7 @@ def _why(finding: Finding, limits: Limits) -> str:
         return f"it can't be told whether {finding.part or {'fit': 'the fit'}.get(finding.what, 'the whole')} is worse"
     if finding.what == "overall" and finding.challenger.value <= 0:
         return "no better than no model"
-    if finding.limit == -limits.forgotten:
+    if finding.limit <= -limits.forgotten:
         return f"{finding.part} is forgotten" if finding.part else "boxes no longer fit"
     return f"{finding.part} is worse beyond noise" if finding.part else _WHYS[finding.what]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from types import MappingProxyType
 
 
@@ -18,13 +20,13 @@ class Limits:
     their intervals are wider.
     `part`: a class, site or sensor that is worse by more, beyond noise, goes to a person. .05 is what people notice.
     How closely boxes fit (mAP75) has the same limit; but labels that are off hurt everywhere, so that is refused.
-    `forgotten`: a part that lost this much is lost, whatever the overall gain: refused. .30 is twice the noise of
-    thirty objects, so neither blocks nor an interval are asked for: a site may be a single block.
+    `forgotten`: a part that lost this much, and more than the noise of its objects, is lost, whatever the overall gain:
+    refused. Neither blocks nor an interval are asked for: a site may be a single block.
     `ece`: of the calibration error. .05 is its noise with a few hundred answers.
     `slower`: times the champion's median seconds a tile. Twice is another network; with `proof` 1.25, the noise of a
     shared machine. Under `prompt` seconds nobody waits: .1 s feels like at once (Miller, AFIPS 1968).
     `blocks`: map blocks that an interval takes: with five, five losses out of five are noise in one of 32 cases.
-    `objects`: truths that a part needs to be judged at all. `answers`: what a calibration error takes.
+    `objects`: truths that a part needs to be tested for noise. `answers`: what a calibration error takes.
     """
 
     name: str
@@ -39,6 +41,12 @@ class Limits:
     blocks: int = 5
     objects: int = 30
     answers: int = 200
+
+    def lost(self, objects: int, parts: int) -> float:
+        """How much one of `parts` has to lose to be forgotten. Between two unrelated detectors of the same skill the
+        mAP50 of n objects differs with a standard deviation of .8 to 1 / √n (4 to 100 objects, simulated exams of
+        tests/learning/exams.py; versions of one model are more alike); Bonferroni's correction over the parts."""
+        return max(self.forgotten, NormalDist().inv_cdf(1 - 0.05 / max(parts, 1)) / math.sqrt(max(objects, 1)))
 
 
 USUAL = Limits("usual", proof=False)

@@ -80,15 +80,9 @@ def area_px(shape: Shape) -> float:
     return float((polygon if polygon.is_valid else shapely.make_valid(polygon)).area)
 
 
-def metres_per_px(tile: TileRef, square: Square) -> float | None:
-    """Square metres that a square pixel of the tile covers."""
-    metres = square(tile)
-    return None if metres is None else metres / (tile.size[0] * tile.size[1])
-
-
 def _count(example: Example, metres: float | None, parts: Iterable[PartStats]) -> None:
-    size = (1, 1) if example.task.tile is None else example.task.tile.size
-    scale = None if metres is None else metres / (size[0] * size[1])
+    tile = example.task.tile
+    scale = None if metres is None or tile is None else metres / (tile.size[0] * tile.size[1])
     measured = [(region.label, area_px(region.shape)) for region in example.regions]
     for part in parts:
         part.tiles += 1

@@ -79,7 +79,7 @@ class MaskRCNNTrainer:
                 raise TrainingFailed(f"none of the {pictures} tiles has a region labelled {wanted}: label some")
             budget = _SEEN_START if start is not None else _SEEN_SCRATCH
             chosen = self._recipe.epochs or epochs(pictures, written.side, budget)
-            mode = modes.chosen(self._recipe.mode, pictures, start is not None)
+            mode = modes.chosen(self._recipe.mode, pictures, start)
             head = " of the head" if mode == "frozen" else ""
             return {
                 **asdict(self._recipe),

@@ -71,17 +71,17 @@ class SegmentationTrainer:
             if not counts[1:].any():
                 wanted = " or ".join(labels) or "(no labels)"
                 raise TrainingFailed(f"none of the {pictures} tiles has a region labelled {wanted}: label some")
-            return self._spec(labels, written, counts, start is not None)
+            return self._spec(labels, written, counts, start)
 
         return train_in_child(_CHILD, self._arch, start, out, progress, prepare)
 
     def _spec(
-        self, labels: Sequence[str], written: spool.Written, counts: np.ndarray[Any, Any], started: bool
+        self, labels: Sequence[str], written: spool.Written, counts: np.ndarray[Any, Any], start: Path | None
     ) -> dict[str, Any]:
         pictures, side = len(written.classes), written.side
-        budget = _SEEN_START if started else _SEEN_SCRATCH
+        budget = _SEEN_SCRATCH if start is None else _SEEN_START
         chosen = self._recipe.epochs or epochs(pictures, side, budget)
-        mode = modes.chosen(self._recipe.mode, pictures, started)
+        mode = modes.chosen(self._recipe.mode, pictures, start)
         head = " of the head" if mode == "frozen" else ""
         share = counts[1:].sum() / counts.sum()
         return {

@@ -72,7 +72,7 @@ def end(module: torch.nn.Module, spec: dict[str, Any], course: Course) -> None:
         sys.exit(f"the training diverged (weights that are not finite): take a lower rate than {spec['rate']}")
     if ranks.rank():
         return
-    path = save(Path(spec["weights"]), Weights(state, tuple(spec["labels"]), spec["arch"]))
+    path = save(Path(spec["weights"]), Weights(state, tuple(spec["labels"]), spec["arch"], spec["founded"]))
     report(1.0, "trained", {"weights": str(path), "epochs": course.epoch, "loss": course.loss})
 
 

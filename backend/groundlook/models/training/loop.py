@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from groundlook.core.process import report
-from groundlook.models.training import balance, checkpoint, modes, ranks
+from groundlook.models.training import balance, checkpoint, memory, modes, ranks
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +61,7 @@ def fit(module: torch.nn.Module, spec: dict[str, Any], loss_of: Loss) -> Course:
     key = checkpoint.key_of(spec)
     course = _resumed(module, optimizer, spec, key)
     network = ranks.spread(module, spec)
+    memory.limit(spec["memory"])
     epochs, last = int(spec["epochs"]), time.monotonic()
     while course.epoch < epochs and not course.stopped(spec["patience"]):
         # An epoch's randomness is its own: whoever starts here draws what the others would have.
@@ -86,7 +87,13 @@ def fit(module: torch.nn.Module, spec: dict[str, Any], loss_of: Loss) -> Course:
 
 
 def _epoch(
-    module: Any, network: Any, optimizer: torch.optim.Optimizer, spec: dict[str, Any], files: list[Path], epoch: int, loss_of: Loss
+    module: Any,
+    network: Any,
+    optimizer: torch.optim.Optimizer,
+    spec: dict[str, Any],
+    files: list[Path],
+    epoch: int,
+    loss_of: Loss,
 ) -> float:
     """Every one of `files` once, in this order; the mean loss."""
     import torch

@@ -8,8 +8,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-_SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "alloc_failed", "bad alloc", "bad_alloc")
-"""CUDA's, torch's own on a CPU, the system's, cuBLAS's, and C++'s."""
+_SIGNS = (
+    "out of memory",  # CUDA
+    "can't allocate memory",  # torch on a CPU
+    "cannot allocate memory",  # the system
+    "alloc_failed",  # cuBLAS
+    "bad alloc",  # C++
+    "bad_alloc",
+    "could not create a primitive",  # oneDNN, which gives no reason
+    "could not create a memory",
+)
 
 
 def ran_out(error: BaseException) -> bool:
@@ -21,9 +29,7 @@ def ran_out(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def watched(spec: Mapping[str, Any]) -> Iterator[None]:
-    """In a training process: hold it to `spec["memory"]`, and where memory runs out leave the file `spec["short"]` for
-    the parent, and end."""
-    limit(spec["memory"])
+    """In a training process: where memory runs out leave the file `spec["short"]` for the parent, and end."""
     try:
         yield
     except (MemoryError, RuntimeError, OSError) as error:
@@ -33,13 +39,16 @@ def watched(spec: Mapping[str, Any]) -> Iterator[None]:
         sys.exit(f"out of memory with {spec['micro']} pictures at a time ({error})")
 
 
-def limit(most: int | None) -> None:
-    """Let this process take `most` bytes of data, None for no limit. Where the system knows no such limit, nothing
-    changes."""
-    if most is None:
+def limit(more: int | None) -> None:
+    """Let this process take `more` bytes of data beyond what it has now, None for no limit. Where the system knows no
+    such limit, nothing changes."""
+    if more is None:
         return
     try:
         import resource
-    except ImportError:
+
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
+    except (ImportError, OSError):
         return
+    most = pages * resource.getpagesize() + more
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))

@@ -16,6 +16,7 @@ from groundlook.core.process import run_child
 from groundlook.models.training import balance
 from groundlook.models.training.aside import set_aside
 from groundlook.models.training.modes import Mode
+from groundlook.models.weights.file import is_founded
 
 KEEP = 10.0
 """Seconds between two checkpoints: what a kill costs at most, beside the epoch that it ends."""
@@ -33,7 +34,8 @@ class Recipe:
     which a tile is cut. `batch`: pictures a step; `rate`: AdamW's highest learning rate. `mode`: "frozen" lets the
     head learn only, "full" everything; "auto" by the number of pictures. `patience`: epochs without getting better
     after which it ends, where pictures are set aside to see that; None for a third of the epochs, 0 sets none aside.
-    `keep`: least seconds between two checkpoints. `memory`: bytes that a process may take. `processes`: by default one
+    `keep`: least seconds between two checkpoints. `memory`: bytes that learning may take beyond what
+    its libraries and the network do. `processes`: by default one
     for each GPU."""
 
     epochs: int | None = None
@@ -96,6 +98,7 @@ def train_in_child(
             "module": module,
             "data": str(work / "data"),
             "start": str(start.resolve()) if start else None,
+            "founded": start is not None and is_founded(start),
             "weights": str((out / "weights.safetensors").resolve()),
             "checkpoint": str(checkpoint.resolve()),
             "short": str(work / "short-of-memory"),
@@ -130,7 +133,7 @@ def _run(spec: dict[str, Any], work: Path, progress: Progress, env: Mapping[str,
             if micro == 1:
                 raise TrainingFailed(
                     f"{spec['arch']} ran out of memory with one picture at a time: free some, give it more, cut tiles "
-                    "smaller, or take a smaller network"
+                    f"smaller, or take a smaller network ({error})"
                 ) from error
         short.unlink()
         progress(0.0, f"out of memory with {micro} pictures at a time: goes on with {micro // 2}, steps stay as large")

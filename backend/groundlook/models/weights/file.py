@@ -23,11 +23,13 @@ _SUFFIXES = (".safetensors", ".pt", ".pth")
 @dataclass(frozen=True, slots=True)
 class Weights:
     """What a weights file holds. `names`: its classes in order, `arch`: its network's yaml name; None where the file
-    does not say. Tensors are on the CPU, floats are float32."""
+    does not say. `founded`: its backbone learned from more than a project's own tiles. Tensors are on the CPU, floats
+    are float32."""
 
     state: dict[str, torch.Tensor]
     names: tuple[str, ...] | None = None
     arch: str | None = None
+    founded: bool = False
 
 
 def digest(path: Path) -> str:
@@ -73,10 +75,27 @@ def save(path: Path, weights: Weights) -> Path:
     from safetensors.torch import save as as_bytes
 
     # One entry only: safetensors writes several in random order, and equal weights must have equal hashes.
-    about = {"names": None if weights.names is None else list(weights.names), "arch": weights.arch}
+    about: dict[str, Any] = {"names": None if weights.names is None else list(weights.names), "arch": weights.arch}
+    if weights.founded:
+        about["founded"] = True
     # clone(): safetensors refuses tensors that share memory
     state = {name: value.detach().cpu().clone().contiguous() for name, value in weights.state.items()}
     return write_whole(path, as_bytes(state, {_ABOUT: json.dumps(about)}))
+
+
+def is_founded(path: Path) -> bool:
+    """Whether a backbone in the file at `path` learned from more than a project's own tiles: of what we trained it is
+    noted, and it is what others trained (COCO, ImageNet) wherever it comes from."""
+    from safetensors import SafetensorError, safe_open
+
+    if path.suffix != ".safetensors":
+        return True
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = _about((file.metadata() or {}).get(_ABOUT))
+    except (SafetensorError, OSError):
+        return False  # whoever reads it will say so
+    return bool(about.get("founded", not about))
 
 
 def _read_safetensors(path: Path) -> Weights:

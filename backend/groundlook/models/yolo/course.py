@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from groundlook.core.process import report
-from groundlook.models.training import balance, checkpoint, ranks
+from groundlook.models.training import balance, checkpoint, memory, ranks
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +31,7 @@ class Course:
         found = checkpoint.kept(Path(spec["checkpoint"]), self._key)
         if found is not None:
             self._take_up(found)
+        memory.limit(spec["memory"])
 
     def epoch_done(self) -> None:
         """After an epoch was learned and measured: note its weights where it is the best, and keep a checkpoint."""

@@ -74,7 +74,7 @@ class YoloTrainer:
         """
 
         def prepare(folder: Path) -> dict[str, Any]:
-            return self._spec(self._write(examples, labels, folder), folder, labels, start is not None)
+            return self._spec(self._write(examples, labels, folder), folder, labels, start)
 
         return train_in_child(
             _CHILD, self._arch, start, out, progress, prepare, lambda work: offline.environment(work / "config")
@@ -92,11 +92,13 @@ class YoloTrainer:
             return class_folders.write(examples, labels, folder)
         return dataset.write(examples, labels, folder, self._recipe.largest, kind)
 
-    def _spec(self, written: dataset.Written, folder: Path, labels: Sequence[str], started: bool) -> dict[str, Any]:
+    def _spec(
+        self, written: dataset.Written, folder: Path, labels: Sequence[str], start: Path | None
+    ) -> dict[str, Any]:
         part = shown(self._recipe, written.places, written.classes)
         dataset.set_aside(folder, {written.names[i] for i in part["aside"]})
-        epochs = self._recipe.epochs or recipe.epochs(written.pictures, written.side, started)
-        mode = modes.chosen(self._recipe.mode, written.pictures, started)
+        epochs = self._recipe.epochs or recipe.epochs(written.pictures, written.side, start is not None)
+        mode = modes.chosen(self._recipe.mode, written.pictures, start)
         head = " of the head" if mode == "frozen" else ""
         return {
             **asdict(self._recipe),

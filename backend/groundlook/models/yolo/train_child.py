@@ -40,9 +40,8 @@ def main(spec: dict[str, Any]) -> None:
     trainer.train()
     if ranks.rank():
         return
-    weights = save(
-        Path(spec["weights"]), Weights(_checked(trainer.course.weights()), tuple(spec["labels"]), spec["arch"])
-    )
+    state = _checked(trainer.course.weights())
+    weights = save(Path(spec["weights"]), Weights(state, tuple(spec["labels"]), spec["arch"], spec["founded"]))
     report(1.0, "trained", {"weights": str(weights), "epochs": trainer.epoch + 1, "loss": _loss(trainer)})
 
 

@@ -19,6 +19,7 @@ from groundlook.service.cli import (
     doctor,
     export,
     ingest,
+    jobs,
     load,
     loop,
     models,
@@ -49,6 +50,7 @@ for group in (
     export,
     snapshot,
     loop,
+    jobs,
     retrain,
     models,
     rank,
@@ -72,7 +74,7 @@ def _root(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    for noisy, level in (("httpx", logging.WARNING), ("huey", logging.WARNING), ("rasterio", logging.ERROR)):
+    for noisy, level in (("httpx", logging.WARNING), ("rasterio", logging.ERROR)):
         logging.getLogger(noisy).setLevel(level)
     if version:
         typer.echo(__version__)

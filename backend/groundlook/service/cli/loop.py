@@ -1,10 +1,9 @@
-"""queue, jobs: the loop at work."""
+"""queue: the loop at work."""
 
 from __future__ import annotations
 
 import json
 import os
-import time
 from dataclasses import asdict
 
 import typer
@@ -16,7 +15,6 @@ from groundlook.service.settings import read_settings
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command(epilog="Example: groundlook queue --project 1 --json")(queue)
-    app.command(epilog="Example: groundlook jobs --project 1 --watch")(jobs)
 
 
 def queue(project: int = PROJECT, as_json: bool = JSON) -> None:
@@ -43,28 +41,3 @@ def queue(project: int = PROJECT, as_json: bool = JSON) -> None:
         planned = "-" if row.planned is None else str(row.planned)
         served = "open" if row.served is None else f"served {row.served}"
         typer.echo(f"task {row.task_id:>7}  planned {planned:>4}  {served:<12} {row.reason}")
-
-
-def jobs(
-    project: int = typer.Option(None, "--project", "-p", help="Id of the Label Studio project; by default all."),
-    watch: bool = typer.Option(False, help="Show again every second until nothing runs."),
-    as_json: bool = JSON,
-) -> None:
-    """Background work: what runs, how far it is, what failed."""
-    from groundlook.service.wiring import wire
-
-    wired = wire(read_settings(os.environ))
-    while True:
-        found = wired.jobs.jobs(project)[:20]
-        if as_json:
-            typer.echo(json.dumps([asdict(j) for j in found]))
-        else:
-            for job in found:
-                typer.echo(
-                    f"{job.id:>6} {job.kind:<8} project {job.project} {job.state:<8} {job.progress:4.0%} {job.message}"
-                )
-        if not watch or not any(j.state in ("queued", "running") for j in found):
-            return
-        time.sleep(1.0)
-        if not as_json:
-            typer.echo("")

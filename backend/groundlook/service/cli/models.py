@@ -76,7 +76,9 @@ def promote(
     with _wired(project) as wired:
         card, serving = find_card(wired.registry.cards(project), version), wired.registry.serving(project)
         if card.verdict == "refused" and not force:
-            raise InvalidInput(f"the gate refused {card.version}: {_why(card)}; --force promotes it all the same")
+            raise InvalidInput(
+                f"the gate refused {card.version}: {_why(wired, project, card)}; --force promotes it all the same"
+            )
         if serving is not None and serving.version == card.version:
             said = f"{card.version} serves project {project} already"
         else:
@@ -173,10 +175,13 @@ def _quality(metrics: Mapping[str, float]) -> float:
     return metrics.get("quality", metrics.get("map50", float("nan")))
 
 
-def _why(card: ModelCard) -> str:
+def _why(wired: Wired, project: int, card: ModelCard) -> str:
     said = f"its {measure(card.metrics)} is {_quality(card.metrics):.3f}"
     champion = card.metrics.get("champion_quality")
-    return said if champion is None else f"{said}, that of the version before it {champion:.3f}"
+    if champion is not None:
+        said += f", that of the version before it {champion:.3f}"
+    report = wired.settings.home / "reports" / str(project) / str(card.version) / "gate.html"
+    return f"{said}; the whole reason is in {report}" if report.exists() else said
 
 
 def _size(wired: Wired, project: int, card: ModelCard) -> int | None:

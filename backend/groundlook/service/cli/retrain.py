@@ -29,6 +29,9 @@ def retrain(
     report: Path = typer.Option(None, help="Folder for the gate's report: report.json and report.html."),
     publish: bool = typer.Option(True, help="Let a promoted version look at the open tasks, and make the queue anew."),
     first: bool = typer.Option(False, help="Begin anew where this home lacks the version that Label Studio serves."),
+    weights: str = typer.Option(None, help="What the first training starts from: a path, or a URL with --sha256."),
+    sha256: str = typer.Option(None, help="SHA-256 of the weights."),
+    arch: str = typer.Option(None, help="The network of weights that don't say it: yolov5n.yaml, yolo11n.yaml, …"),
     url: str = URL,
     token: str = TOKEN,
     as_json: bool = JSON,
@@ -42,7 +45,7 @@ def retrain(
 
     try:
         settings = read_settings(os.environ)
-        asked = Asked(project, gate or settings.gate, report, publish, first, url, token)
+        asked = Asked(project, gate or settings.gate, report, publish, first, url, token, weights, sha256, arch)
         done = run(settings, asked, lambda share, text: progress(f"{share:4.0%} {text}"))
     except (GroundlookError, OSError) as error:
         logging.getLogger("groundlook").info("failed", exc_info=error)

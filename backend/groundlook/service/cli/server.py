@@ -14,7 +14,7 @@ from groundlook.service.settings import read_settings
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command(epilog="Example: groundlook serve --port 9090")(serve)
-    app.command(epilog="Example: groundlook worker")(worker)
+    app.command(epilog="Example: groundlook worker --lanes shards --threads 4")(worker)
 
 
 def serve(
@@ -36,10 +36,14 @@ def serve(
 
 
 def worker(
+    lanes: str = typer.Option(
+        "", help="Run these lanes only, separated by commas: fast, slow, spare, shards. With Redis."
+    ),
+    threads: int = typer.Option(1, min=1, help="Jobs at a time in each lane."),
     attached: bool = typer.Option(False, hidden=True, help="End with the parent process."),
 ) -> None:
     """Run the background jobs (`serve` starts one by itself)."""
     from groundlook.service.wiring import wire
     from groundlook.service.worker import run_worker
 
-    run_worker(wire(read_settings(os.environ)), attached)
+    run_worker(wire(read_settings(os.environ)), attached, [w.strip() for w in lanes.split(",") if w.strip()], threads)

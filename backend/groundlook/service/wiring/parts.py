@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
-from groundlook.core.errors import InvalidInput
-from groundlook.core.geo import Tile, WindowPx
+from groundlook.core.errors import InvalidImage, InvalidInput, NotAllowed
+from groundlook.core.geo import Tile, TileRef, WindowPx
 from groundlook.core.plan import ModelSpec
 from groundlook.core.ports import Encodings
 from groundlook.core.prompts import Picture, Prompts
+from groundlook.core.tiling import Split, spatial_split
 from groundlook.core.types import Annotation, Control, LabelConfig, Project, Task
 from groundlook.learning.registry import FileRegistry
 from groundlook.loop import LANES, Loop, LoopSettings
@@ -34,12 +36,15 @@ from groundlook.service.pages.router import pages_router
 from groundlook.service.settings import Settings
 from groundlook.service.shelf import ModelShelf
 from groundlook.service.tiles_api import QUICKLOOK, tiles_router
+from groundlook.service.wiring.folds import HELD_OUT, SEED
 from groundlook.service.wiring.planned import PlanReader
 from groundlook.service.wiring.scenes import SceneBoard
 from groundlook.service.wiring.shapes import ControlShapes
 from groundlook.strategies.rules import Rules
 from groundlook_adapters.jobs.at_home import AtHome
 from groundlook_adapters.jobs.embedded import EmbeddedJobs
+from groundlook_adapters.jobs.engine import Engine
+from groundlook_adapters.jobs.remote import RedisJobs
 from groundlook_adapters.labelstudio.client import LabelStudioClient
 from groundlook_adapters.labelstudio.config import parse_config
 from groundlook_adapters.labelstudio.images import HttpImages
@@ -66,6 +71,8 @@ __all__ = ["TaskImages", "Wired", "decode_task", "encode_region", "web_app", "wi
 
 QUICKLOOK_PX, QUICKLOOK_QUALITY = 800, 85
 """Longest side of a scene's quick-look, and its JPEG quality."""
+_UPLOAD = re.compile(r"^/data/upload/\d+/[0-9a-f]{8}-")
+"""What Label Studio puts before the name of an uploaded file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,7 @@ class Wired:
     settings: Settings
     client: LabelStudioClient
     store: SqliteStore
-    jobs: EmbeddedJobs
+    jobs: Engine
     exchange: AtHome | RedisExchange
     registry: FileRegistry
     loop: Loop
@@ -107,7 +114,7 @@ def wire(settings: Settings) -> Wired:
     settings.home.mkdir(parents=True, exist_ok=True)
     client = LabelStudioClient(decode_task)
     store = SqliteStore(settings.home / "store.db")
-    jobs = EmbeddedJobs(settings.home / "jobs.db", LANES)
+    jobs = RedisJobs(settings.redis, LANES) if settings.redis else EmbeddedJobs(settings.home / "jobs.db", LANES)
     exchange = _exchange(settings)
     registry = FileRegistry(settings.home / "models")
     images = TaskImages(settings, client)
@@ -197,13 +204,13 @@ def decode_task(body: Mapping[str, Any], project: Project) -> Task:
         raise InvalidInput(f"task {body.get('id')!r} has no data; import it again")
     image = data.get(project.config.data_key)
     tile = tile_ref(data)
-    split = data.get("split")
     site, sensor = data.get("site"), data.get("sensor")
+    image = image if isinstance(image, str) else ""
     return Task(
         id=body["id"] if isinstance(body.get("id"), int) and 0 <= body["id"] < 2**63 else 0,
-        image=image if isinstance(image, str) else "",
+        image=image,
         tile=tile,
-        split=split if split in ("train", "val", "margin") else "train",
+        split=_split(data.get("split"), image, tile),
         labelled=bool(body.get("is_labeled")),
         others={c.image: str(data[c.data_key]) for c in project.config.others if isinstance(data.get(c.data_key), str)},
         site=site[:200] if isinstance(site, str) else "" if tile is None else tile.scene_id,
@@ -211,8 +218,20 @@ def decode_task(body: Mapping[str, Any], project: Project) -> Task:
     )
 
 
+def _split(said: Any, image: str, tile: TileRef | None) -> Split:
+    """The side that a task's data names. Pictures that were not ingested by us name none: one in five is held out, by a
+    hash of its URL, or nothing that was learned of them could be judged. Of an upload the file's name decides, so that
+    a picture that is uploaded again has the same side."""
+    if said in ("train", "val", "margin"):
+        return cast(Split, said)
+    if tile is not None or not image:
+        return "train"
+    return spatial_split(TileRef(_UPLOAD.sub("", image), "", (0, 0, 1, 1)), 1.0, HELD_OUT, SEED)
+
+
 class TaskImages:
-    """Implements `core.ports.Images`: our tiles from the raster itself, foreign tasks by their URL."""
+    """Implements `core.ports.Images`: our tiles from the raster itself, or by their URL where that lies elsewhere and
+    the URL's host is allowed; foreign tasks by their URL."""
 
     def __init__(self, settings: Settings, client: LabelStudioClient) -> None:
         self._roots, self._hosts = settings.roots, settings.raster_hosts
@@ -224,11 +243,27 @@ class TaskImages:
 
     def read(self, project: Project, task: Task) -> Tile:
         """See `core.ports.Images`."""
-        if task.tile is not None:
-            tile = task.tile
-            roots, hosts = self._roots, self._hosts
+        tile = task.tile
+        if tile is None:
+            return Tile(self._http.read(project, task.image))
+        roots, hosts = self._roots, self._hosts
+        try:
             return Tile(read_rgb(tile.source, tile.window, tile.render, roots, etag=tile.etag, hosts=hosts), tile)
-        return Tile(self._http.read(project, task.image))
+        except NotAllowed:
+            found = self._shown(project, task, tile)
+            if found is None:
+                raise
+            return found
+
+    def _shown(self, project: Project, task: Task, tile: TileRef) -> Tile | None:
+        """A tile as its service shows it; None where that may not be asked. Raises InvalidImage."""
+        try:
+            pixels = self._http.read(project, task.image)
+        except NotAllowed:
+            return None
+        if pixels.shape[1::-1] != tile.size:
+            raise InvalidImage(f"{task.image} is no picture of its tile of {tile.size} px; ingest the scene again")
+        return Tile(pixels, tile)
 
     def picture(self, project: Project, task: Task, image: str = "") -> Picture:
         """See `core.ports.Images`. What is no tile of ours is fetched at once: its URL may show something else now."""

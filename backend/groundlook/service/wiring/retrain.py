@@ -15,8 +15,9 @@ from groundlook.loop.clean import clean
 from groundlook.loop.learn import Learned, learn_now
 from groundlook.loop.refresh import refresh
 from groundlook.service.settings import Settings
-from groundlook.service.wiring.connect import find_project
+from groundlook.service.wiring.connect import Choices, find_project, use_weights
 from groundlook.service.wiring.parts import Wired, wire
+from groundlook_adapters.labelstudio.queue.window import SAMPLING
 
 REPORT = ("report.json", "report.html")
 
@@ -25,7 +26,8 @@ REPORT = ("report.json", "report.html")
 class Asked:
     """`gate`: "usual" or "strict". `report`: the folder that gets the gate's report. `publish`: let a promoted version
     look at the open tasks, and make the queue anew. `first`: begin anew where the version that Label Studio serves is
-    not known here. `url`, `token`: of Label Studio, where the project is not connected here."""
+    not known here. `url`, `token`: of Label Studio, where the project is not connected here. `weights`, `sha256`,
+    `arch`: what the first training starts from, as for `connect`."""
 
     project: int
     gate: str = "usual"
@@ -34,6 +36,9 @@ class Asked:
     first: bool = False
     url: str | None = None
     token: str | None = None
+    weights: str | None = None
+    sha256: str | None = None
+    arch: str | None = None
 
 
 def retrain(settings: Settings, asked: Asked, progress: Progress) -> Learned:
@@ -42,18 +47,29 @@ def retrain(settings: Settings, asked: Asked, progress: Progress) -> Learned:
     if asked.gate not in LIMITS:
         raise InvalidInput(f"--gate {asked.gate!r}: use one of {', '.join(LIMITS)}")
     with wire(settings) as wired:
-        project = find_project(wired, asked.project, asked.url, asked.token)
-        if project != _kept(wired, project.id):
-            wired.store.put_project(project)
-        if not asked.first:
-            _same_line(wired, project)
-        with wire(replace(settings, image_hosts=(*settings.image_hosts, *_backends(wired, project)))) as reading:
-            done = learn_now(reading.loop, project.id, _part(progress, 0.0, 0.9), LIMITS[asked.gate])
-            _copy(done, asked.report)
-            if done.outcome == "promoted" and asked.publish:
-                refresh(reading.loop, project.id, _part(progress, 0.9, 1.0))
-                clean(reading.loop, project.id, lambda share, text: None)
+        project = _described(wired, asked)
+        hosts = (*settings.image_hosts, *_backends(wired, project))
+    with wire(replace(settings, image_hosts=hosts)) as wired:
+        done = learn_now(wired.loop, project.id, _part(progress, 0.0, 0.9), LIMITS[asked.gate])
+        _copy(done, asked.report)
+        if done.outcome == "promoted" and asked.publish:
+            wired.client.update_project(project, sampling=SAMPLING)
+            refresh(wired.loop, project.id, _part(progress, 0.9, 1.0))
+            clean(wired.loop, project.id, lambda share, text: None)
     return done
+
+
+def _described(wired: Wired, asked: Asked) -> Project:
+    """The project, kept in this home from now on, with what Label Studio says of it now."""
+    project = find_project(wired, asked.project, asked.url, asked.token)
+    project = replace(project, config=wired.client.state(project).config)
+    if not asked.first:
+        _same_line(wired, project)
+    if asked.weights:
+        project, _ = use_weights(wired, project, Choices(asked.weights, asked.sha256, arch=asked.arch))
+    if project != _kept(wired, project.id):
+        wired.store.put_project(project)
+    return project
 
 
 def _kept(wired: Wired, project: int) -> Project | None:

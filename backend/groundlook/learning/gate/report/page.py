@@ -13,6 +13,9 @@ from groundlook.learning.gate.report.plot import calibration, changes
 from groundlook.learning.gate.report.style import STYLE
 from groundlook.learning.gate.verdict import Finding, Measured, Verdict
 
+_MOST = 60
+"""Lines of the table; projects have hundreds of sites where each picture is one."""
+
 Panels = list[tuple[str, str, tuple[str, ...]]]
 
 
@@ -35,12 +38,15 @@ def page(verdict: Verdict, challenger: Exam, champion: Exam | None, pictures: Se
 def _findings(findings: Sequence[Finding]) -> str:
     if not findings:
         return ""
-    rows = "".join(_row(finding) for finding in findings)
+    shown = [f for n, f in enumerate(findings) if n < _MOST or f.asks != "promoted"]
+    rows = "".join(_row(finding) for finding in shown)
+    more = len(findings) - len(shown)
+    note = f"<p>{more} more, from which nothing follows, are in gate.json.</p>" if more else ""
     names = ("what", "measure", "champion", "challenger", "difference", "limit", "objects", "blocks", "")
     heads = "".join(f"<th>{name}</th>" for name in names)
     return (
         '<section><h2>What was checked</h2><div class="scroll"><table>'
-        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div></section>"
+        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>{note}</section>"
     )
 
 

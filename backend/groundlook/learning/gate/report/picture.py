@@ -21,7 +21,7 @@ Read = Callable[[int], NDArray[np.uint8] | None]
 
 COLOURS = {"people": "#12B886", "champion": "#3BA0FF", "challenger": "#FF8A1F"}
 """Told apart by colour-blind eyes, and light enough for dark ground."""
-_SIDE = 420
+_SIDE = 400
 _QUALITY = 82
 _DIM = 0.8
 """So that the lines stand out."""
@@ -55,7 +55,7 @@ def _drawn(pixels: NDArray[np.uint8], regions: Sequence[Region], colour: str) ->
     zoom = _SIDE / max(height, width)
     tinted = _tinted(pixels, [r.shape for r in regions if isinstance(r.shape, Mask)], colour)
     size = (max(round(width * zoom), 1), max(round(height * zoom), 1))
-    image = Image.fromarray(tinted, "RGB").resize(size, Image.Resampling.LANCZOS)
+    image = Image.fromarray(tinted).resize(size, Image.Resampling.LANCZOS)
     pen = ImageDraw.Draw(image)
     for region in regions:
         _outline(pen, region, zoom, colour)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,7 +80,9 @@ def _svg(sheet: Any) -> str:
     from matplotlib import rc_context
 
     body = io.StringIO()
-    with rc_context({"svg.fonttype": "path", "svg.hashsalt": "groundlook"}):
+    # Text stays text: the browser has the letters of every language, matplotlib's font has not, and warns of it.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "groundlook"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         sheet.savefig(body, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = body.getvalue()
     return text[text.index("<svg") :]

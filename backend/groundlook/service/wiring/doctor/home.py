@@ -11,10 +11,10 @@ from pathlib import Path
 from groundlook.core.errors import InvalidWeights
 from groundlook.core.types import Job
 from groundlook.learning.registry import file_sha256
+from groundlook.loop import LANES
 from groundlook.service.finding import Finding, fail, fine, skip, warn
 from groundlook.service.settings import Settings
 from groundlook.service.wiring.parts import Wired
-from groundlook_adapters.jobs.alive import worker_alive
 from groundlook_adapters.rasters.reading.opened import place_of
 
 LEAST_FREE = 2_000_000_000
@@ -100,30 +100,29 @@ def weights(wired: Wired) -> Finding:
 
 
 def worker(wired: Wired) -> Finding:
-    """Whether some process runs the jobs."""
-    if worker_alive(wired.settings.home / "jobs.db"):
+    """Whether some process runs the jobs, of every lane."""
+    idle = wired.jobs.unworked()
+    if not idle:
         return fine("a worker runs the jobs")
-    return fail("no worker runs the jobs", "start `groundlook serve` (or `groundlook worker` beside `--no-worker`)")
+    whose = "the jobs" if idle == sorted(set(LANES.values())) else f"the jobs of the lanes {', '.join(idle)}"
+    return fail(f"no worker runs {whose}", "start `groundlook serve` (or `groundlook worker` beside `--no-worker`)")
 
 
 def jobs(wired: Wired) -> Finding:
-    """Whether the last job of each kind and project failed, or is tried again and again."""
-    last: dict[tuple[str, int], Job] = {}
-    for job in wired.jobs.jobs():
-        last.setdefault((job.kind, job.project), job)
-    failed = [j for j in last.values() if j.state == "failed"]
-    if failed:
-        return fail(
-            _told(failed), "put right what the message says, then press Start training or wait for the next sync"
-        )
-    retried = [j for j in last.values() if j.state == "queued" and j.attempts > 0]
+    """Whether jobs were given up, or the last of each kind and project is tried again and again."""
+    dead = wired.jobs.dead()
+    if dead:
+        return fail(_told(dead), "put right what the message says, then `groundlook jobs retry --failed`")
+    found = wired.jobs.jobs()
+    retried = [j for j in found if j.state == "queued" and j.attempts > 0]
     if retried:
         return warn(_told(retried), "put right what the message says; it is tried again by itself")
-    return fine(f"{sum(j.state in ('queued', 'running') for j in last.values())} waiting or running, none failed")
+    return fine(f"{sum(j.state in ('queued', 'running') for j in found)} waiting or running, none failed")
 
 
 def _told(jobs: list[Job]) -> str:
-    return "; ".join(f"{j.kind} of project {j.project} ({j.attempts} attempts): {j.message}" for j in jobs)
+    told = [f"job {j.id}, {j.kind} of project {j.project} ({j.attempts} attempts): {j.message}" for j in jobs[:5]]
+    return "; ".join([*told, f"and {len(jobs) - 5} more"] if len(jobs) > 5 else told)
 
 
 def _nearest(path: Path) -> Path:
