@@ -75,6 +75,11 @@ class _SlowModel:
         return self.model.predict(tiles)
 
 
+class _NoClicks:
+    def interactive(self, project: object) -> None:
+        return None
+
+
 @dataclass
 class Site:
     """A home and a Label Studio in `folder`."""
@@ -103,6 +108,7 @@ class Site:
             home=home,
             strategies=lambda name: Plain(),
             clock=time.time,
+            segmenters=_NoClicks(),
         )
 
     def close(self) -> None:

@@ -20,10 +20,15 @@ import rasterio
 from typer.testing import CliRunner
 
 from groundlook.core.errors import Busy, InvalidInput, InvalidWeights
+from groundlook.core.geo import GeoRef, TileRef
 from groundlook.core.plan import ModelSpec
 from groundlook.service.cli import app
 from groundlook.service.settings import read_settings
+from groundlook.service.wiring.predict import loaded_model
 from groundlook.service.wiring.predict_ray import Looker
+from groundlook.service.wiring.shards import WINDOWS, shards_of, tiles_of
+from groundlook_adapters.rasters.reading.read import Scene
+from groundlook_adapters.rasters.tiling.ingest import scan, tile_of
 from tests.weights.make_yolo import town
 
 if importlib.util.find_spec("ray") is None or importlib.util.find_spec("ultralytics") is None:
@@ -72,7 +77,7 @@ def features(path: Path) -> list[dict[str, Any]]:
     """As they were written, but for the moment that they name."""
     found: list[dict[str, Any]] = json.loads(path.read_text())["features"]
     for feature in found:
-        feature["properties"].pop("created_at", None)
+        feature["properties"].pop("edited_at")
     return found
 
 
@@ -81,10 +86,7 @@ def counts(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_ray_and_this_process_say_the_same(desk: Path) -> None:
-    first, second = scene(desk / "a.tif", 3), scene(desk / "b.tif", 4, tiled=True, blockxsize=256, blockysize=256)
-    with rasterio.open(second) as dataset:
-        where, size = (int(dataset.get_tag_item(f"BLOCK_{k}_2_1", "TIFF", bidx=1)) for k in ("OFFSET", "SIZE"))
-    assert where + size <= second.stat().st_size
+    first, second = scene(desk / "a.tif", 3), scene(desk / "b.tif", 4)
     here = run(desk / "here.geojson", first, second, desk / "none.tif", code=3)
     ray = run(desk / "ray.geojson", first, second, desk / "none.tif", *RAY, code=3)
     assert here["windows"] > 64
@@ -135,7 +137,7 @@ def rows(journal: Path) -> int:
 
 def test_what_can_not_be_done_is_told_and_leaves_no_file(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, out = scene(desk / "a.tif", 3, 320), desk / "found.geojson"
-    with pytest.raises(Busy, match="127.0.0.1:1"):
+    with pytest.raises(Busy, match="Ray at 127"):
         run(out, path, *RAY, "--ray", "127.0.0.1:1")
     with pytest.raises(InvalidInput, match="--engine ray"):
         run(out, path, "--actors", "2")
@@ -145,7 +147,31 @@ def test_what_can_not_be_done_is_told_and_leaves_no_file(desk: Path, monkeypatch
     assert sorted(p.name for p in desk.iterdir()) == ["a.tif"]
 
 
-def test_an_actor_that_finds_another_model_says_so(desk: Path) -> None:
-    settings = read_settings(os.environ)
+def test_an_actor_says_what_it_sees_and_what_it_can_not_read(desk: Path) -> None:
+    settings, spec = read_settings(os.environ), ModelSpec("yolo", "yolo", str(WEIGHTS))
     with pytest.raises(InvalidWeights, match="other@0123 on another"):
-        Looker(settings, ModelSpec("yolo", "yolo", str(WEIGHTS)), 0.25, "other@0123")
+        Looker(settings, spec, 0.25, "other@0123")
+    with loaded_model(settings, spec, 0.25) as model:
+        look = Looker(settings, spec, 0.25, str(model.version))
+    (found,) = scan([str(scene(desk / "a.tif", 3))], [desk])
+    assert isinstance(found, Scene)
+    windows = [(0, 0, 160, 160), (128, 0, 160, 160), (800, 800, 160, 160)]
+    ((count, shard),) = shards_of(tile_of(found, (0, 0, 960, 960)), windows)
+    assert count == 3
+    assert tiles_of(shard) == [tile_of(found, window) for window in windows]
+    body = json.loads(look(shard))
+    assert [uid for uid, _ in body["said"]] == [tile_of(found, window).uid for window in windows]
+    assert json.loads(body["said"][0][1])["regions"]
+    (desk / "a.tif").unlink()
+    body = json.loads(look(shard))
+    assert (body["windows"], body["said"]) == (3, [])
+    assert "a.tif" in body["unread"][0]
+
+
+def test_a_long_scene_is_handed_out_in_pieces() -> None:
+    whole = TileRef("/a.tif", "e", (0, 0, 10**6, 160), GeoRef("EPSG:32631", (0.3, 0.0, 0.1, 0.0, -0.3, 54e5)), "s")
+    windows = [(x, 0, 160, 160) for x in range(0, 160 * (2 * WINDOWS + 1), 160)]
+    found = list(shards_of(whole, windows))
+    assert [count for count, _ in found] == [WINDOWS, WINDOWS, 1]
+    assert [t.window for _, shard in found for t in tiles_of(shard)] == windows
+    assert len(found[0][1]) < 30 * WINDOWS, "a few bytes for a window"

@@ -89,7 +89,7 @@ def _learned(loop: Loop, project: Project, snapshot: Snapshot, limits: Limits, p
     out = loop.home / "training" / str(project.id) / f"{snapshot.id[:16]}-{champion.version.digest if champion else ''}"
     _leave_only(out)
     weights, kind, arch = _trained(loop, project, snapshot, champion, out, _part(progress, _READ, _TRAINED))
-    card = _card(loop, snapshot, champion, weights, kind, arch)
+    card = _card(loop, project, snapshot, champion, (weights, kind, arch))
     settled = settle(loop, project, snapshot, card, weights, limits, _part(progress, _TRAINED, 1.0))
     shutil.rmtree(out, ignore_errors=True)
     card, verdict = settled.card, settled.verdict
@@ -133,7 +133,10 @@ def _known(loop: Loop, project: Project, champion: ModelCard | None) -> dict[int
     return {e.task.id: e.annotation_ids for e in load_snapshot(path).part("train")}
 
 
-def _card(loop: Loop, snapshot: Snapshot, champion: ModelCard | None, weights: Path, kind: str, arch: str) -> ModelCard:
+def _card(
+    loop: Loop, project: Project, snapshot: Snapshot, champion: ModelCard | None, trained: tuple[Path, str, str]
+) -> ModelCard:
+    weights, kind, arch = trained
     digest = file_sha256(weights)
     return ModelCard(
         version=version_of(kind, [snapshot.id, __version__, arch, digest]),
@@ -145,7 +148,7 @@ def _card(loop: Loop, snapshot: Snapshot, champion: ModelCard | None, weights: P
         parent="" if champion is None else str(champion.version),
         created=loop.clock(),
         code=f"groundlook {__version__}",
-        licence=licence_of(kind, champion),
+        licence=licence_of(kind, champion, str(project.settings.get("licence") or "")),
     )
 
 

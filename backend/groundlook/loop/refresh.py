@@ -12,7 +12,6 @@ import numpy as np
 
 from groundlook.core.ports import Progress
 from groundlook.core.types import UNTRAINED_VERSION, ModelVersion, Prediction, Project, Score, Task
-from groundlook.loop import reuse
 from groundlook.loop.keeper import Keeper
 from groundlook.loop.known import scored_key
 from groundlook.loop.look import Look, keep
@@ -20,6 +19,7 @@ from groundlook.loop.parts import BATCH, UNSEEN, Loop, is_withdrawn, serving_ver
 from groundlook.loop.pieces import looks, time_left
 from groundlook.loop.pool import positions, task_rows
 from groundlook.loop.publish import publish
+from groundlook.loop.reuse import ENOUGH, LEAST, PROBES, change, guess, trusted
 from groundlook.loop.said import carry_said
 
 CONFIG = "label config that predictions are for"
@@ -148,13 +148,13 @@ def _all_of(run: _Run, tasks: list[Task]) -> None:
     """Look at all of `tasks` that are to do, or at those that change. What is decided here does not depend on what is
     done already, so that a refresh that was cut short comes to the same."""
     may = _may_stand(run, tasks)
-    if len(may) < reuse.LEAST:
+    if len(may) < LEAST:
         run.look_at(tasks)
         return
     rest = [t for t in tasks if t.id in may]
-    top = max(run.loop.settings.window, reuse.PROBES)
+    top = max(run.loop.settings.window, PROBES)
     rng = np.random.default_rng(run.loop.settings.seed)
-    probes = set((top + rng.choice(len(rest) - top, min(reuse.PROBES, len(rest) - top), replace=False)).tolist())
+    probes = set((top + rng.choice(len(rest) - top, min(PROBES, len(rest) - top), replace=False)).tolist())
     first = [t for i, t in enumerate(rest) if i < top or i in probes]
     later = [t for i, t in enumerate(rest) if i >= top and i not in probes]
     run.look_at([*(t for t in tasks if t.id not in may), *first], len(later))
@@ -181,14 +181,14 @@ def _split(run: _Run, looked: Sequence[Task], probes: set[int], rest: list[Task]
     changes = np.array([seen[int(t)] for t in known])
     near = vectors[positions(ids, known)]
     check = {t: _without(near, changes, int(np.flatnonzero(known == t)[0])) for t in probes if t in seen}
-    if not check or not reuse.trusted({t: seen[t] for t in check}, check):
+    if not check or not trusted({t: seen[t] for t in check}, check):
         return rest, []
     wanted = np.array([t.id for t in rest], np.int64)
-    expected = reuse.guess(near, changes, vectors[positions(ids, wanted)])
+    expected = guess(near, changes, vectors[positions(ids, wanted)])
     order = np.argsort(-expected, kind="stable")
     return (
-        [rest[i] for i in order if expected[i] >= reuse.ENOUGH],
-        [rest[i] for i in order if expected[i] < reuse.ENOUGH],
+        [rest[i] for i in order if expected[i] >= ENOUGH],
+        [rest[i] for i in order if expected[i] < ENOUGH],
     )
 
 
@@ -198,10 +198,10 @@ def _changes(run: _Run, ids: Sequence[int]) -> dict[int, float]:
         return {}
     old = run.loop.store.predictions(run.project.id, run.before, ids)
     new = run.loop.store.predictions(run.project.id, run.version, ids)
-    return {t: reuse.change(old[t], new[t]) for t in ids if t in old and t in new and new[t].size != UNSEEN}
+    return {t: change(old[t], new[t]) for t in ids if t in old and t in new and new[t].size != UNSEEN}
 
 
 def _without(near: np.ndarray, changes: np.ndarray, row: int) -> float:  # type: ignore[type-arg]
     """The guess for one of the known by the others."""
     others = np.arange(len(near)) != row
-    return float(reuse.guess(near[others], changes[others], near[row : row + 1])[0])
+    return float(guess(near[others], changes[others], near[row : row + 1])[0])
