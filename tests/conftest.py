@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.faults.table import pytest_configure, pytest_runtest_setup, pytest_terminal_summary  # noqa: F401 hooks
+
 # A shared machine can stall for longer than any deadline per example.
 settings.register_profile("groundlook", deadline=None, derandomize=True)
 settings.load_profile("groundlook")

@@ -4,7 +4,8 @@ Both sides run in a process of their own, one thread, same network, same argumen
 turns. Seconds are the processor's: our training lowers its priority, so that on a busy machine the clock would tell of
 others. An epoch is the median between two ends of epochs, so that neither side's start counts; all of it is from the
 call to the weights on disk, pictures written and start included. The peer's first rows do without its validation (as
-ours, which the gate does), its second are what `YOLO(…).train()` does unasked.
+ours, which the gate does) and checkpoints (of ours there is one every ten seconds); its second are what
+`YOLO(…).train()` does unasked.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def run(quick: bool) -> Iterator[Result]:
             for one in sides if turn % 2 == 0 else sides[::-1]:
                 one()
     what = f"{count} pictures of {side} px, {epochs} epochs"
-    for val, name in ((False, "ultralytics, val=False"), (True, "ultralytics, its defaults")):
+    for val, name in ((False, "ultralytics, val, save = False"), (True, "ultralytics, its defaults")):
         for k, case in enumerate((f"an epoch, {what}", f"all of it, {what}")):
             mine, theirs = [row[k] for row in ours], [row[k] for row in peers[val]]
             yield Result(
@@ -88,7 +89,7 @@ def _peer(examples: list[tuple[Tile, list[Region]]], epochs: int, val: bool, out
     written = dataset.write(examples, LABELS, out / "data")
     same: dict[str, Any] = {"workers": 0, "plots": False, "cache": "ram", "amp": False, "device": "cpu", "seed": 0}
     own = {"data": str(written.yaml), "imgsz": written.side, "epochs": epochs, "project": str(out), "name": "run"}
-    spec = {**recipe.arguments(), **same, **own, "val": val, "arch": ARCH, "config": str(out / "config")}
+    spec = {**recipe.arguments(), **same, **own, "val": val, "save": val, "arch": ARCH, "config": str(out / "config")}
     command = [sys.executable, "-c", PEER, json.dumps(spec)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
         process = psutil.Process(child.pid)

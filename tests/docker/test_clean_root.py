@@ -1,4 +1,4 @@
-"""The steps of the images in a clean Debian, and the service in it as nobody. About four minutes."""
+"""The steps of the images in a clean Debian, and the service in it as nobody. About five minutes."""
 
 from __future__ import annotations
 

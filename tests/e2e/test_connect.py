@@ -211,6 +211,7 @@ def test_a_config_that_we_cannot_serve_says_so(site: Site) -> None:
         site.backend.run("connect", "--project", str(project))
 
 
+@pytest.mark.fault("Label Studio stopped", "refill")
 def test_label_studio_down_loses_nothing(site: Site) -> None:
     """A refill while the server is away is tried again, and the queue is as it was when it comes back."""
     before = site.wired.store.current_window(site.project)

@@ -29,7 +29,7 @@ from groundlook.loop.snapshot import read_snapshot, snapshots_of
 from groundlook.service.wiring import Wired, decode_task, encode_region, wire
 from groundlook.service.wiring.retrain import Asked, retrain
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3600)]
 ROUNDS, EACH = 5, 24
 EPOCHS = "12"
 JITTER_PX = 1.0

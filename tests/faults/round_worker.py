@@ -2,8 +2,8 @@
 
     python -m tests.faults.round_worker FOLDER
 
-Everything that keeps something is the product's own (job engine, store, features, registry, snapshots); what learns is a
-toy (tests/loop/learner.py), slowed down so that a kill can fall anywhere. What it does is written to `phase`.
+Everything that keeps something is the product's own (job engine, store, features, registry, snapshots); what learns is
+a toy (tests/loop/learner.py), slowed down so that a kill can fall anywhere. What it does is written to `phases`.
 """
 
 from __future__ import annotations
@@ -118,17 +118,17 @@ class Site:
 
 def main(folder: Path) -> None:
     site = Site(folder)
-    phase = folder / "phase"
+    phases = (folder / "phases").open("a", buffering=1)
 
     def told(kind: str, handler: Handler) -> Handler:
         def run(job: Job, progress: Progress) -> str | Done:
             def heard(share: float, text: str) -> None:
-                phase.write_text(f"{kind}: {text}")
+                phases.write(f"{kind}: {text}\n")
                 progress(share, text)
 
-            phase.write_text(f"{kind}: begins")
+            phases.write(f"{kind}: begins\n")
             done = handler(job, heard)
-            phase.write_text(f"{kind}: ended")
+            phases.write(f"{kind}: ended\n")
             return done
 
         return run
@@ -141,6 +141,7 @@ def main(folder: Path) -> None:
             busy = any(j.state in ("queued", "running") for j in site.jobs.jobs(7))
             calm = 0 if busy else calm + 1
     site.close()
+    phases.close()
     (folder / "done").write_text("yes")
 
 

@@ -93,7 +93,9 @@ class StudioFile:
 
     def publish(self, project: Project, window: Window, predictions: Mapping[int, Prediction]) -> None:
         """In two calls, as the real one: a kill may fall between them."""
-        rows = [(window.version, t.task_id, window.place(t.task_id), _result(predictions, t.task_id)) for t in window.tasks]
+        rows = [
+            (window.version, t.task_id, window.place(t.task_id), _result(predictions, t.task_id)) for t in window.tasks
+        ]
         with self._db() as db:
             db.executemany("insert into prediction (version, task, score, result) values (?, ?, ?, ?)", rows)
         with self._db() as db:

@@ -36,6 +36,7 @@ def shared(safe: Server) -> Iterator[RedisJobs]:
     found.close()
 
 
+@pytest.mark.fault("worker killed", "one job runs and others wait")
 def test_a_killed_worker_loses_nothing(where: str, jobs: Engine, tmp_path: Path) -> None:
     """SIGKILL while one job runs, another of its kind waits behind it, and a third has a delay."""
     with worker(where, tmp_path) as first:
@@ -68,6 +69,7 @@ def test_only_one_worker_runs_the_jobs_of_a_home(tmp_path: Path) -> None:
     jobs.close()
 
 
+@pytest.mark.fault("worker told to end", "a long job")
 def test_a_worker_that_ends_hands_back_what_it_cant_finish(where: str, jobs: Engine, tmp_path: Path) -> None:
     """SIGTERM: what is nearly done ends, what is not is told to stop and runs again, and no attempt is counted."""
     with worker(where, tmp_path, "grace=1", "sleep=0.6") as first:
@@ -119,6 +121,7 @@ def test_of_two_workers_one_trains_a_project_at_a_time(redis: Server, tmp_path: 
     jobs.close()
 
 
+@pytest.mark.fault("worker paused beyond its lease", "a long job")
 def test_a_worker_that_was_paused_too_long_is_left_out(safe: Server, shared: RedisJobs, tmp_path: Path) -> None:
     """SIGSTOP beyond the lease: its job goes to another; when it wakes it can't finish, and hears that it lost."""
     number = shared.submit("long", 1)
@@ -145,6 +148,7 @@ def test_a_worker_that_was_paused_too_long_is_left_out(safe: Server, shared: Red
     assert f"{number}:1" not in notes(tmp_path, "ended"), "the paused one stopped at its next progress"
 
 
+@pytest.mark.fault("worker paused beyond its lease", "a job that hears nothing")
 def test_a_worker_that_was_paused_and_hears_nothing_cant_finish(
     safe: Server, shared: RedisJobs, tmp_path: Path
 ) -> None:
@@ -161,18 +165,22 @@ def test_a_worker_that_was_paused_and_hears_nothing_cant_finish(
     assert (shared.job(number).message, shared.job(number).attempts) == ("by another", 2)
 
 
+@pytest.mark.fault("Redis killed and started again", "20 jobs wait and one is submitted")
 def test_redis_killed_and_started_again_has_lost_nothing(safe: Server, shared: RedisJobs, tmp_path: Path) -> None:
-    """SIGKILL while one job runs and others wait, and while somebody submits; workers go on by themselves."""
+    """SIGKILL while one job runs and others wait, and for longer than a call has patience: what ends meanwhile is
+    written down afterwards, and who submits asks again. Workers go on by themselves."""
     with worker(safe.url, tmp_path):
         running = shared.submit("long", 1)
         until(runs(shared, running))
         waiting = [shared.submit("long", 1, key=str(i), payload=bytes(1000)) for i in range(20)]
         safe.kill()
         (tmp_path / "go").touch()
+        with pytest.raises(Busy, match="then try again"):
+            shared.submit("quick", 9)
         asked: list[int] = []
         asks = threading.Thread(target=lambda: asked.append(shared.submit("quick", 9)))
         asks.start()
-        time.sleep(1.5)
+        time.sleep(2.0)
         safe.start()
         asks.join(20)
         until(lambda: ended(shared))
@@ -182,6 +190,7 @@ def test_redis_killed_and_started_again_has_lost_nothing(safe: Server, shared: R
     assert done == Counter(str(n) for n in [running, *waiting, *asked]), "and each ran once"
 
 
+@pytest.mark.fault("Redis cut off", "jobs run on two workers")
 @pytest.mark.parametrize("seconds", [9.0, pytest.param(30.0, marks=pytest.mark.slow)])
 def test_redis_cut_off_stops_nothing_for_good(safe: Server, shared: RedisJobs, tmp_path: Path, seconds: float) -> None:
     """Longer than a lease: nobody is taken for dead, because nobody could look; who submits is told what to do."""
@@ -231,6 +240,7 @@ def test_two_hundred_webhooks_a_second_are_a_few_jobs(where: str, jobs: Engine, 
     assert began[-1] >= last
 
 
+@pytest.mark.fault("clock jumps by a day back and a year on", "jobs run")
 def test_clocks_that_jump_while_workers_work(redis: Server, tmp_path: Path) -> None:
     """Set back by a day, and on by a year, in the middle of a job: it stays its worker's, and what waits goes on."""
     now = [time.time()]
@@ -276,3 +286,13 @@ def test_many_processes_may_open_a_new_home_at_once(tmp_path: Path) -> None:
     assert {one(found).id for found in opened} == {number}
     for found in [jobs, *opened]:
         found.close()
+
+
+def test_a_job_that_tells_nothing_for_long_stays_its_workers(redis: Server, tmp_path: Path) -> None:
+    jobs = engine(redis.url, 1.0)
+    with worker(redis.url, tmp_path, "lease=1", "sleep=4"), worker(redis.url, tmp_path, "lease=1", "sleep=4"):
+        number = jobs.submit("quick", 1)
+        until(lambda: ended(jobs))
+    assert notes(tmp_path, "began") == [f"{number}:1"]
+    assert jobs.job(number).attempts == 1
+    jobs.close()

@@ -121,6 +121,7 @@ def test_projects_have_nothing_to_do_with_each_other(registry: FileRegistry) -> 
         registry.promote(2, A, None)
 
 
+@pytest.mark.fault("corrupt weights", "promotion and rollback")
 def test_a_damaged_version_is_never_promoted_nor_rolled_back_to(registry: FileRegistry, tmp_path: Path) -> None:
     for path in (tmp_path / "models" / "1").glob("*/weights.*"):
         os.utime(path, (1e9, 1e9))  # long settled: what they hash to is remembered
@@ -189,6 +190,7 @@ def test_a_home_of_before_goes_on_and_can_be_rolled_back(tmp_path: Path) -> None
     assert FileRegistry(tmp_path / "models").serving(1) == registry.serving(1)
 
 
+@pytest.mark.fault("corrupt promotion", "serving")
 def test_the_promotion_before_counts_where_the_last_is_damaged(registry: FileRegistry, tmp_path: Path) -> None:
     line(registry, A, B)
     (tmp_path / "models" / "1" / "promotions" / "000002" / "line.json").write_text("{")

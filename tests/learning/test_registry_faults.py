@@ -60,6 +60,7 @@ def _promoter(home: Path, who: int, together: Barrier) -> None:
     (home / f"{who}.json").write_text(json.dumps(told))
 
 
+@pytest.mark.fault("two workers race 50 times", "promotion")
 def test_of_two_that_promote_at_once_exactly_one_wins(tmp_path: Path, spawn: mp.context.ForkServerContext) -> None:
     registry = keep(tmp_path, [numbered(who, i) for who in (1, 2) for i in range(ROUNDS)])
     together = spawn.Barrier(2)
@@ -132,6 +133,7 @@ def _points(home: Path, spawn: mp.context.ForkServerContext, what: object) -> It
         point += step
 
 
+@pytest.mark.fault("killed at every step", "promotion and rollback")
 @pytest.mark.parametrize("what", [_promote, _roll_back])
 def test_killed_anywhere_the_old_version_serves_or_the_new_one(
     tmp_path: Path, spawn: mp.context.ForkServerContext, what: object
@@ -166,6 +168,7 @@ def test_killed_anywhere_the_old_version_serves_or_the_new_one(
     assert seen == sorted(seen, key=lambda v: v == after)  # at one moment, and never back
 
 
+@pytest.mark.fault("killed at every step", "a version is kept")
 def test_killed_anywhere_a_version_is_kept_whole_or_not_at_all(
     tmp_path: Path, spawn: mp.context.ForkServerContext
 ) -> None:
@@ -223,6 +226,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.fault("disk full", "registry")
 @pytest.mark.filterwarnings("default")
 def test_a_full_disk_keeps_what_was_there_and_says_so(small_disk: Path, tmp_path: Path) -> None:
     registry = registry_of(small_disk, "ab")

@@ -131,6 +131,7 @@ def test_another_label_config_reads_everything_again(server: Server, tmp_path: P
     assert len(server.asked) == len(server.tasks)
 
 
+@pytest.mark.fault("corrupt file of what was read", "snapshot")
 @pytest.mark.parametrize("damage", [b"no database at all, and long enough to be looked at" * 99, b""])
 def test_a_damaged_file_is_read_again(server: Server, tmp_path: Path, damage: bytes) -> None:
     read(server, tmp_path)
@@ -152,6 +153,7 @@ def test_a_folder_that_can_t_be_written_costs_the_memory_only(server: Server, tm
     assert len(read(server, tmp_path)) == len(server.tasks)
 
 
+@pytest.mark.fault("worker killed", "snapshot")
 def test_a_killed_reader_leaves_what_it_read(tmp_path: Path) -> None:
     code = (
         "import sys, time\n"

@@ -119,6 +119,7 @@ def test_whoever_was_faster_is_the_one_to_beat(house: House, limits: object, mon
     assert serving(house) == done.card.version
 
 
+@pytest.mark.fault("worker killed", "between verdict and promotion")
 def test_one_killed_between_verdict_and_promotion_is_promoted_by_the_next(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

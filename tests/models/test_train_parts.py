@@ -178,6 +178,7 @@ except TrainingFailed as error:
 """
 
 
+@pytest.mark.fault("disk full", "checkpoint")
 def test_a_full_disk_is_said_and_leaves_the_old_file(tmp_path: Path) -> None:
     path = save(tmp_path / "w.safetensors", Weights({"a": torch.zeros(3)}))
     done = subprocess.run([sys.executable, "-c", _FULL, str(path)], capture_output=True, text=True, check=True)

@@ -32,6 +32,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
     return digest(train("unet", tmp_path_factory.mktemp("whole")))
 
 
+@pytest.mark.fault("training killed", "training")
 @pytest.mark.parametrize("kind", _kinds())
 def test_killed_after_an_epoch_it_goes_on_to_the_same_weights(kind: str, whole: str, tmp_path: Path) -> None:
     wanted = whole if kind == "unet" else digest(train(kind, tmp_path / "whole"))
@@ -46,6 +47,7 @@ def test_killed_after_an_epoch_it_goes_on_to_the_same_weights(kind: str, whole: 
     assert [p.name for p in out.iterdir()] == ["weights.safetensors"]
 
 
+@pytest.mark.fault("worker killed", "training in its child")
 def test_a_killed_parent_takes_its_child_along_and_the_next_goes_on(whole: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.models.train_cases", "unet", str(tmp_path / "a")]
     parent = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -64,6 +66,7 @@ def test_a_killed_parent_takes_its_child_along_and_the_next_goes_on(whole: str, 
     assert digest(again) == whole
 
 
+@pytest.mark.fault("corrupt checkpoint", "training")
 def test_a_checkpoint_that_is_none_is_not_taken_up(whole: str, tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(b"half of a checkpoint")
     seen: list[str] = []

@@ -133,6 +133,7 @@ def test_writers_in_four_processes_lose_nothing(tmp_path: Path) -> None:
     assert kept(FeatureFiles(tmp_path), 1, "thumb") == {i: rows([i])[0].tobytes() for i in range(800)}
 
 
+@pytest.mark.fault("worker killed", "features are written")
 def test_a_writer_that_is_killed_leaves_whole_puts_only(tmp_path: Path) -> None:
     """Every put is 64 rows that all say the same number; at whatever moment it is killed, all 64 of it are there, or
     none."""

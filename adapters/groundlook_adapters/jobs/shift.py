@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import secrets
@@ -112,7 +113,7 @@ class Shift:
         self._settle(run, lambda: self._ledger.finish(job, "done", done.message, done.body))
 
     def _stopped(self, run: Run, error: BaseException) -> None:
-        job, text = run.job, f"{type(error).__name__}: {error}"
+        job, text = run.job, _reason(error)
         if run.stopped:  # one that somebody cancelled ends here, too: the ledger knows
             log.info("%s of project %s: %s", job.kind, job.project, run.stopped)
             self._settle(run, lambda: self._ledger.requeue(job, run.stopped, 0.0, counted=False))
@@ -175,6 +176,12 @@ class Shift:
             log.warning("%s", error)
         else:
             log.error("the job queue failed", exc_info=error)
+
+
+def _reason(error: BaseException) -> str:
+    """What the job's message says: of a full disk, which any step may meet, also what to do."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"{type(error).__name__}: {error}" + ("; make room on the disk of GROUNDLOOK_HOME" if full else "")
 
 
 def _hopeless(error: BaseException) -> bool:

@@ -23,7 +23,7 @@ from groundlook.core.codec import (
     encode_region,
     encode_shape,
 )
-from groundlook.core.errors import NotFound
+from groundlook.core.errors import Busy, NotFound
 from groundlook.core.types import (
     Annotation,
     ModelVersion,
@@ -79,14 +79,16 @@ _LOADED = ModelVersion("loaded", "vectors")
 
 
 class SqliteStore:
-    """Implements `core.ports.Store`. `path` may be ":memory:" for a store that lives as long as the object."""
+    """Implements `core.ports.Store`. `path` may be ":memory:" for a store that lives as long as the object. Every call
+    raises Busy where the file can't be used for a while, as on a full disk: then nothing of the call was written."""
 
     def __init__(self, path: Path | str) -> None:
         self._path = str(path)
         # In memory this is the store, shared by all threads under the lock. Of a file it only keeps the log alive
         # between operations, each of which opens its own connection: nobody closes one that another thread uses.
-        self._kept = self._open()
-        self._kept.execute("pragma journal_mode=wal")  # the file remembers
+        with self._reached():
+            self._kept = self._open()
+            self._kept.execute("pragma journal_mode=wal")  # the file remembers
         self._lock = threading.RLock()
         with self._write() as db:
             db.executescript(_SCHEMA)
@@ -108,8 +110,18 @@ class SqliteStore:
             with self._lock:
                 yield self._kept
         else:
-            with closing(self._open()) as db:
+            with self._reached(), closing(self._open()) as db:
                 yield db
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise Busy(
+                f"the store {self._path} can't be used now ({error}): see that its disk has room and that it can be "
+                "written to, then try again"
+            ) from error
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
@@ -117,11 +129,12 @@ class SqliteStore:
             db.execute("begin immediate")
             try:
                 yield db
+                if db.in_transaction:
+                    db.execute("commit")
             except BaseException:
-                db.execute("rollback")
+                if db.in_transaction:  # a full disk may have ended it
+                    db.execute("rollback")
                 raise
-            if db.in_transaction:
-                db.execute("commit")
 
     def _rows(self, sql: str, *args: Any) -> list[Any]:
         with self._db() as db:

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     import torch
 
 Mode = Literal["auto", "frozen", "full"]
-FEW = 64
+FEW = 150
 """Pictures below which "auto" freezes the backbone. On OpenAerialMap buildings (sites 1, 4 and 5, tested on 2 and 3,
-COCO start of yolov5n, two seeds each) 16 tiles give mAP50 .38 and .30 with the head only and .36 and .24 with all of
-it, 48 tiles .41 and .40 and .39 and .34; and the head takes less than half the time."""
+COCO start of yolov5n, one or two seeds) 16 tiles give mAP50 .38 and .30 with the head only and .36 and .24 with all
+of it, 48 tiles .41 and .40, and .39 and .34, 144 tiles .43 and .35. More were not measured, nor other networks."""
 
 
 def chosen(mode: Mode, pictures: int, start: Path | None) -> Literal["frozen", "full"]:

@@ -41,7 +41,7 @@ def _findings(findings: Sequence[Finding]) -> str:
     shown = [f for n, f in enumerate(findings) if n < _MOST or f.asks != "promoted"]
     rows = "".join(_row(finding) for finding in shown)
     more = len(findings) - len(shown)
-    note = f"<p>{more} more, from which nothing follows, are in gate.json.</p>" if more else ""
+    note = f"<p>{more} more, from which nothing follows, are in the JSON beside this page.</p>" if more else ""
     names = ("what", "measure", "champion", "challenger", "difference", "limit", "objects", "blocks", "")
     heads = "".join(f"<th>{name}</th>" for name in names)
     return (
