@@ -26,7 +26,6 @@ VENDORS = {
     "redis": ("adapters/groundlook_adapters/store/", "adapters/groundlook_adapters/jobs/"),
     "ultralytics": ("backend/groundlook/models/yolo/",),
     "label_studio_sdk": ("adapters/groundlook_adapters/labelstudio/",),
-    "huey": ("adapters/groundlook_adapters/jobs/",),
     "pyogrio": ("adapters/groundlook_adapters/vectors/",),
     "rasterio": ("adapters/groundlook_adapters/rasters/", "backend/groundlook/demo/scene.py"),
     "mlflow": ("adapters/groundlook_adapters/mlflow.py",),

@@ -104,7 +104,8 @@ def _house(count: int, width: int, held_out: float) -> Iterator[tuple[Loop, _Stu
         store.next_number(1, scored_key(VERSION))
         studio = _Studio(_tasks(count, held_out, random))
         given: dict[str, Any] = {"labels": studio, "queue": studio, "jobs": studio, "registry": studio}
-        rest: dict[str, Any] = dict.fromkeys(("images", "models", "segmenters", "shapes", "score", "calibrate", "exchange"))
+        unused = ("images", "models", "segmenters", "shapes", "score", "calibrate", "exchange")
+        rest: dict[str, Any] = dict.fromkeys(unused)
         loop = Loop(
             **given,
             **rest,

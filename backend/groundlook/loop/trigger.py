@@ -32,7 +32,8 @@ def due(loop: Loop, project: Project, done: int) -> str:
     every = int(project.settings.get("retrain_every") or loop.settings.retrain_every)
     if new >= every:
         return f"{new:.0f} new labels"
-    hours = abs(loop.clock() - loop.store.value(project.id, LEARNED_AT)) / 3600  # a clock may have been wrong, and set back
+    # A clock may have been wrong, and set back.
+    hours = abs(loop.clock() - loop.store.value(project.id, LEARNED_AT)) / 3600
     if new >= 1 and 0 < loop.settings.retrain_hours <= hours and loop.store.value(project.id, LEARNED_AT):
         return f"{new:.0f} new labels, and {hours:.0f} hours since the last training"
     if new < FEW or not loop.store.value(project.id, LEARNED):

@@ -101,9 +101,8 @@ def labelstudio_router(loop: Loop, wire: Wire, login: tuple[str, str] | None) ->
     async def versions(request: Request) -> dict[str, list[str]]:
         body = await _json(request, optional=True)
         projects = [_project_id(body)] if "project" in body else [p.id for p in loop.store.projects()]
-        kept = [
-            str(c.version) for p in projects for c in loop.registry.cards(p) if not loop.registry.withdrawn(p, c.version)
-        ]
+        cards = [(p, c.version) for p in projects for c in loop.registry.cards(p)]
+        kept = [str(version) for p, version in cards if not loop.registry.withdrawn(p, version)]
         served = [served_version(loop, p)[0] for p in projects]
         return {"versions": list(dict.fromkeys([*served, *reversed(kept)]))}
 

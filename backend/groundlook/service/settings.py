@@ -58,7 +58,7 @@ class Settings:
     """What networks run in: "openvino bf16", "onnxruntime f32", "torch eager", …. Empty: the fastest that computes the
     same, found out once on this machine."""
     mlflow: str = ""
-    """Where an MLflow keeps its runs, such as http://host:5000: every model version is written there. Empty: nowhere."""
+    """Where an MLflow keeps its runs, such as http://host:5000: every version is written there. Empty: nowhere."""
     embedder: str = "thumbnail-1"
     """What tiles are compared by: thumbnail-1, onnx:PATH, yolo:PATH, yolo:NETWORK.yaml:PATH or timm:NETWORK:PATH."""
     strategy: str = ""

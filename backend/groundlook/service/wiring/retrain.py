@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,15 +10,18 @@ from urllib.parse import urlsplit
 
 from groundlook.core.errors import InvalidInput, NotFound
 from groundlook.core.ports import Progress
-from groundlook.core.types import ModelVersion, Project
+from groundlook.core.types import UNTRAINED_VERSION, ModelVersion, Project
 from groundlook.learning.gate import LIMITS
 from groundlook.loop.clean import clean
 from groundlook.loop.learn import Learned, learn_now
 from groundlook.loop.refresh import refresh
+from groundlook.loop.route import plan_of
 from groundlook.service.settings import Settings
 from groundlook.service.wiring.connect import Choices, find_project, use_weights
 from groundlook.service.wiring.parts import Wired, wire
 from groundlook_adapters.labelstudio.queue.window import SAMPLING
+
+log = logging.getLogger("groundlook")
 
 REPORT = ("report.json", "report.html")
 
@@ -63,8 +67,7 @@ def _described(wired: Wired, asked: Asked) -> Project:
     """The project, kept in this home from now on, with what Label Studio says of it now."""
     project = find_project(wired, asked.project, asked.url, asked.token)
     project = replace(project, config=wired.client.state(project).config)
-    if not asked.first:
-        _same_line(wired, project)
+    _same_line(wired, project, asked.first)
     if asked.weights:
         project, _ = use_weights(wired, project, Choices(asked.weights, asked.sha256, arch=asked.arch))
     if project != _kept(wired, project.id):
@@ -79,17 +82,27 @@ def _kept(wired: Wired, project: int) -> Project | None:
         return None
 
 
-def _same_line(wired: Wired, project: Project) -> None:
+def _same_line(wired: Wired, project: Project, first: bool) -> None:
     """A new version is compared with the one that serves. Where Label Studio serves a trained version of ours of which
     this home knows nothing, there is nothing to compare with, and whatever came of it might be worse."""
-    served = ModelVersion.parse(wired.client.state(project).version.rpartition("+w")[0])
+    queue = wired.client.state(project).version
+    served = ModelVersion.parse(queue.rpartition("+w")[0])
+    if not served.digest or any(window.version == queue for window in wired.store.windows(project.id)):
+        return
     known = {card.version for card in wired.registry.cards(project.id)}
-    learned = len(served.digest) == 12 and served.name != "untrained"
-    if learned and not known:
+    known |= {version.under(plan_of(project).digest) for version in known}
+    learned = len(served.digest) == 12 and served.name != UNTRAINED_VERSION.name
+    if learned and served not in known and not first:
         raise InvalidInput(
             f"Label Studio serves {served} in project {project.id}, which is not in {wired.settings.home}: set "
             "GROUNDLOOK_HOME to the home that has it, or begin anew with --first"
         )
+    log.warning(
+        "the queue of project %s (%s) was made from another home: a service that runs there will put it back; set "
+        "GROUNDLOOK_HOME to that home where this one's queue is to stay",
+        project.id,
+        queue,
+    )
 
 
 def _backends(wired: Wired, project: Project) -> list[str]:
