@@ -66,3 +66,14 @@ def test_two_processes_learn_together_and_alike(tmp_path: Path) -> None:
     assert digest(one) == digest(two)
     assert sum("loss" in m for m in seen) == 4
     assert digest(one) != digest(train("unet", tmp_path / "c", processes=1, batch=4, epochs=2))
+
+
+@pytest.mark.parametrize("kind", ["unet", pytest.param("yolo11p.yaml", marks=pytest.mark.slow)])
+def test_a_frozen_backbone_stays_as_it_came_and_the_head_learns(kind: str, tmp_path: Path) -> None:
+    first = train(kind, tmp_path / "a", epochs=1)
+    second = train(kind, tmp_path / "b", start=first, epochs=1, mode="frozen")
+    before, after = read(first).state, read(second).state
+    backbone = ("encoder.",) if kind == "unet" else tuple(f"model.{i}." for i in range(11))
+    same = {name for name, value in before.items() if value.equal(after[name])}
+    assert {name for name in before if name.startswith(backbone)} <= same
+    assert sum(name not in same for name in before) > 10

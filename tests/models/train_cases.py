@@ -60,11 +60,12 @@ def train(
     progress: Callable[[float, str], None] = lambda f, m: None,
     count: int = 6,
     side: int = 64,
+    start: Path | None = None,
     **more: Any,
 ) -> Path:
     """Run it; the weights."""
     examples: Sequence[Example] = pictures(count, side, "-cls" in kind)
-    return trainer(kind, **more).train(examples, LABELS, None, out, progress)
+    return trainer(kind, **more).train(examples, LABELS, start, out, progress)
 
 
 def killer(word: str, victim: Callable[[], psutil.Process]) -> Callable[[float, str], None]:

@@ -66,8 +66,9 @@ def retrain(settings: Settings, asked: Asked, progress: Progress) -> Learned:
 def _described(wired: Wired, asked: Asked) -> Project:
     """The project, kept in this home from now on, with what Label Studio says of it now."""
     project = find_project(wired, asked.project, asked.url, asked.token)
-    project = replace(project, config=wired.client.state(project).config)
-    _same_line(wired, project, asked.first)
+    state = wired.client.state(project)
+    project = replace(project, config=state.config)
+    _same_line(wired, project, state.version, asked.first)
     if asked.weights:
         project, _ = use_weights(wired, project, Choices(asked.weights, asked.sha256, arch=asked.arch))
     if project != _kept(wired, project.id):
@@ -82,27 +83,23 @@ def _kept(wired: Wired, project: int) -> Project | None:
         return None
 
 
-def _same_line(wired: Wired, project: Project, first: bool) -> None:
+def _same_line(wired: Wired, project: Project, queue: str, first: bool) -> None:
     """A new version is compared with the one that serves. Where Label Studio serves a trained version of ours of which
-    this home knows nothing, there is nothing to compare with, and whatever came of it might be worse."""
-    queue = wired.client.state(project).version
+    this home knows nothing, there is nothing to compare with, and whatever came of it might be worse. `queue`: the
+    version of the window that Label Studio serves."""
     served = ModelVersion.parse(queue.rpartition("+w")[0])
-    if not served.digest or any(window.version == queue for window in wired.store.windows(project.id)):
-        return
     known = {card.version for card in wired.registry.cards(project.id)}
     known |= {version.under(plan_of(project).digest) for version in known}
-    learned = len(served.digest) == 12 and served.name != UNTRAINED_VERSION.name
-    if learned and served not in known and not first:
+    known |= {window.model for window in wired.store.windows(project.id)}
+    if len(served.digest) != 12 or served in known:
+        return
+    if served.name != UNTRAINED_VERSION.name and not first:
         raise InvalidInput(
             f"Label Studio serves {served} in project {project.id}, which is not in {wired.settings.home}: set "
             "GROUNDLOOK_HOME to the home that has it, or begin anew with --first"
         )
-    log.warning(
-        "the queue of project %s (%s) was made from another home: a service that runs there will put it back; set "
-        "GROUNDLOOK_HOME to that home where this one's queue is to stay",
-        project.id,
-        queue,
-    )
+    told = "the queue of project %s (%s) comes from another home, whose service, if one runs, will put it back: %s"
+    log.warning(told, project.id, queue, "set GROUNDLOOK_HOME to that home where the new queue is to stay")
 
 
 def _backends(wired: Wired, project: Project) -> list[str]:
