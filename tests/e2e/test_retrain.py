@@ -256,10 +256,5 @@ def test_from_python_tiles_are_read_from_the_service_that_has_them(
     assert (tmp_path / "here" / "out" / "report.html").exists()
     assert told == sorted(told)
     assert "comes from another home" in caplog.text, "its service has a home of its own, and another queue"
-    import time
-
-    for i in range(15):
-        print(i, served.call("GET", f"/api/projects/{served.project}")["model_version"])
-        time.sleep(1)
     again = retrain(served.project, home=tmp_path / "here" / "home")
     assert again.outcome == "nothing new"

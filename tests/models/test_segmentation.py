@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 if importlib.util.find_spec("segmentation_models_pytorch") is None:
     pytest.skip("the segmentation extra is not installed", allow_module_level=True)
 
-from groundlook.core.errors import InvalidConfig, InvalidInput, InvalidWeights, TrainingFailed
+from groundlook.core.errors import Cancelled, InvalidConfig, InvalidInput, InvalidWeights, TrainingFailed
 from groundlook.core.geo import Tile
 from groundlook.core.geometry import Box, Ellipse, Point, Polygon, WholeTile
 from groundlook.core.mask import Mask
@@ -117,9 +117,9 @@ def test_the_same_seed_gives_the_same_weights_and_a_start_is_taken(tmp_path: Pat
 def test_a_cancel_ends_the_training(tmp_path: Path) -> None:
     def progress(fraction: float, message: str) -> None:
         if "epoch 1" in message:
-            raise KeyError("cancelled")
+            raise Cancelled("cancelled")
 
-    with pytest.raises(KeyError, match="cancelled"):
+    with pytest.raises(Cancelled, match="cancelled"):
         SegmentationTrainer(SMALL, epochs=50).train([scene(0)], LABELS, None, tmp_path, progress)
     assert not list(tmp_path.iterdir())
 

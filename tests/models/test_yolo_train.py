@@ -13,7 +13,7 @@ import pytest
 if importlib.util.find_spec("ultralytics") is None:
     pytest.skip("the yolo extra is not installed", allow_module_level=True)
 
-from groundlook.core.errors import InvalidWeights, TrainingFailed
+from groundlook.core.errors import Cancelled, InvalidWeights, TrainingFailed
 from groundlook.core.geo import Tile
 from groundlook.core.geometry import Box, Polygon, box_iou, envelope
 from groundlook.core.types import ModelCard, ModelVersion, Region
@@ -82,9 +82,9 @@ def test_from_scratch_the_same_seed_gives_the_same_weights_and_they_load(tmp_pat
 def test_a_cancel_ends_the_training(tmp_path: Path) -> None:
     def progress(fraction: float, message: str) -> None:
         if "epoch 1" in message:
-            raise KeyError("cancelled")
+            raise Cancelled("cancelled")
 
-    with pytest.raises(KeyError, match="cancelled"):
+    with pytest.raises(Cancelled, match="cancelled"):
         YoloTrainer("yolo11t.yaml", epochs=50, device="cpu").train([_roofs(0, 64)], ("roof",), None, tmp_path, progress)
     assert not list(tmp_path.iterdir())
 

@@ -47,7 +47,9 @@ def trainer(kind: str, **more: Any) -> Trainer:
     """Of a small network; `more`: of `Recipe`."""
     recipe = {"epochs": 4, "threads": 1, "keep": 0.0, "device": "cpu", **more}
     if kind == "unet":
-        return SegmentationTrainer("deeplabv3plus-tu-test_resnet", recipe=Recipe(**{"batch": 4, "rate": 3e-3, **recipe}))
+        return SegmentationTrainer(
+            "deeplabv3plus-tu-test_resnet", recipe=Recipe(**{"batch": 4, "rate": 3e-3, **recipe})
+        )
     if kind == "maskrcnn":
         return MaskRCNNTrainer(recipe=Recipe(**{"batch": 2, "rate": 5e-4, **recipe}))
     batch = recipe.pop("batch", 8)

@@ -123,6 +123,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Town:
 
 
 @pytest.mark.fault("one of two workers killed", "predict in shards")
+@pytest.mark.slow  # a worker is taken for dead after 15 s
 def test_workers_without_our_home_do_the_work_and_one_may_die(
     home: Town, redis: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
