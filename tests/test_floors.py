@@ -28,6 +28,7 @@ VENDORS = {
     "label_studio_sdk": ("adapters/groundlook_adapters/labelstudio/",),
     "pyogrio": ("adapters/groundlook_adapters/vectors/",),
     "rasterio": ("adapters/groundlook_adapters/rasters/", "backend/groundlook/demo/scene.py"),
+    "ray": ("adapters/groundlook_adapters/jobs/ray_data.py",),
     "mlflow": ("adapters/groundlook_adapters/mlflow.py",),
     "numba": ("adapters/groundlook_adapters/",),
     "pyarrow": ("adapters/groundlook_adapters/vectors/",),

@@ -31,7 +31,7 @@ def retrain(
 
     `url`, `token`: of Label Studio, where the project is not connected in `home` (else GROUNDLOOK_HOME). `gate`:
     "usual", or "strict": it has to be proved that nothing got worse. `report`: a folder for report.json and
-    report.html. `publish`: let a promoted version look at the open tasks, and make the queue anew. `first`: begin anew
+    report.html. `publish`: let what serves then look at the open tasks, and make the queue anew. `first`: begin anew
     where the version that Label Studio serves is not in `home`. `weights`: what the first training starts from, a path
     or a URL with its `sha256`; `arch`: the network of weights that don't say it. `progress(share, text)`: share 0…1;
     what it raises ends the round, and the next goes on from there.

@@ -21,6 +21,7 @@ from groundlook_adapters.jobs.engine import Engine
 from groundlook_adapters.jobs.remote import RedisJobs
 
 sys.path.insert(0, str(Path(__file__).parent))
+from jobs_bulk import bulk
 from jobs_house import LANES, redis_server, seconds_with
 
 FAST = Goal("ours", "<", 5.0)
@@ -28,6 +29,7 @@ FAST = Goal("ours", "<", 5.0)
 
 def run(quick: bool) -> Iterator[Result]:
     """The cases, one after the other."""
+    yield from bulk(quick)
     with tempfile.TemporaryDirectory(prefix="groundlook-bench-") as name:
         folder = Path(name)
         yield from _embedded(folder, 200 if quick else 2000)

@@ -1,4 +1,4 @@
-"""A disk that fills up while a round of learning runs on it: nothing is lost, and there being room again, it goes on."""
+"""A disk that fills up while a round of learning runs: nothing is lost, and there being room again, it goes on."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from typing import Any
 
 import pytest
 
+from groundlook.core.errors import Busy
+from groundlook.core.types import Annotation
+from groundlook_adapters.store.sqlite import SqliteStore
 from tests.faults.table import row
 from tests.faults.test_killed_rounds import PATIENCE_S, prepared, state
 from tests.learning.test_registry_faults import fill
 
-STAYS_S = 4.0
+STAYS_S = 3.0
 """How long the disk stays full: several tries of every job."""
 SAME = ("serving", "cards", "served", "snapshots", "queue is of", "queue is the window", "answers", "learned", "jobs")
+OTHERS = ("sync: begins", "refresh: 32 of", "learn: exam:")
 FULL = ("no space is left", "see that its disk has room", "No space left on device")
 
 
@@ -47,8 +51,10 @@ def started(folder: Path, log: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "tests.faults.round_worker", str(folder)], stderr=log)
 
 
-@pytest.mark.parametrize("during", ["sync: begins", "refresh: 32 of", "learn: example 5", "learn: exam:"])
-def test_a_disk_that_fills_up_stops_nothing_for_good(
+@pytest.mark.parametrize(
+    "during", ["learn: example 5", *(pytest.param(later, marks=pytest.mark.slow) for later in OTHERS)]
+)
+def test_a_disk_that_fills_up_is_a_fault_that_stops_nothing_for_good(
     during: str, disk: Path, undisturbed: dict[str, Any], tmp_path: Path, record_property: Any
 ) -> None:
     """All that is learned and said is the same. Tries may change the order of the jobs: a refresh after the training
@@ -80,6 +86,24 @@ def test_a_disk_that_fills_up_stops_nothing_for_good(
     assert sorted(t for t, *_ in left["queue"]) == sorted(t for t, *_ in left["window"])
     assert len(left["queue"]) == len(undisturbed["queue"])
     assert not [path for path in disk.rglob(".*") if path.is_file()], "nothing half written stays"
+
+
+@pytest.mark.fault("disk full", "the store is written")
+def test_the_store_says_what_to_do_and_has_written_all_or_nothing(disk: Path) -> None:
+    store = SqliteStore(disk / "store.db")
+    store.add_served(7, [answer(n) for n in range(10)])
+    fill(disk)
+    with pytest.raises(Busy, match=r"store\.db can't be used now .*see that its disk has room"):
+        store.add_served(7, [answer(n) for n in range(10, 20_000)])
+    assert len(store.served(7)) == 10
+    (disk / "rest").unlink()
+    store.add_served(7, [answer(n) for n in range(10, 20)])
+    assert len(store.served(7)) == 20
+    store.close()
+
+
+def answer(number: int) -> Annotation:
+    return Annotation(number, number, (), "ann", 1000.0, 0.5)
 
 
 def until(holds: Callable[[], bool]) -> None:

@@ -58,7 +58,7 @@ def test_two_hundred_webhooks_a_second_lose_nothing_by_that_fault(
     p50, p99 = np.quantile(took, [0.5, 0.99]) * 1000
     print(f"{len(took)} webhooks: p50 {p50:.0f} ms, p99 {p99:.0f} ms, slowest {max(took) * 1000:.0f} ms")
     print(f"{len(predicts)} predictions meanwhile: slowest {max(predicts) * 1000:.0f} ms; {after - before:+.0f} MB")
-    assert p50 < 500, "Label Studio waits for one second"
+    assert p50 < 1000, "Label Studio waits for one second"
     assert most <= 4, "jobs of the project that wait or run"
     assert after - before < GROWS_MB
     record_property("fault", row(f"{RATE} webhooks a second for {seconds} s", "serving", time.monotonic() - ended))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from groundlook.core.errors import Cancelled, InvalidInput, NotFound
 from groundlook.core.geometry import Box, Polygon
 from groundlook.core.types import Done, Job, ModelCard, ModelVersion, Prediction, Region
+from groundlook.loop.keeper import Keeper
 from groundlook.loop.look import Look, decode_look, encode_look
 from groundlook.loop.parts import LoopSettings
 from groundlook.loop.pieces import AHEAD, PIECE, ShardFailed, shard
@@ -48,7 +50,7 @@ class Hands:
 
     def _do(self, job: Job) -> Job:
         if job.id == self.fails:
-            return replace(job, state="failed", message="InvalidWeights: no")
+            return replace(job, state="failed", message="InvalidWeights: no", worker="far-1-ab/0")
         done = shard(self.workers[job.id % len(self.workers)], job, quiet)  # type: ignore[arg-type]
         assert isinstance(done, Done)
         return replace(job, state="done", body=done.body)
@@ -119,13 +121,28 @@ def test_others_look_and_we_write_down() -> None:
 def test_a_piece_that_is_given_up_is_told_and_the_others_are_called_back() -> None:
     found, hands = house()
     hands.fails = 10
-    with pytest.raises(ShardFailed, match="InvalidWeights: no"):
+    with pytest.raises(ShardFailed, match="failed on far-1-ab/0: InvalidWeights: no"):
         refresh(found.loop, 7, quiet)
     assert hands.cancelled
     done = len(found.store.scores(7, found.cards[-1].version))
     hands.fails = -1
     refresh(found.loop, 7, quiet)
     assert done < COUNT == len(found.store.scores(7, found.cards[-1].version)), "it goes on where it stopped"
+
+
+def test_what_a_worker_can_not_read_is_read_here() -> None:
+    """It may lack a folder that we have."""
+    found, hands = house()
+    elsewhere = House(settings=found.settings, says=unsure, broken={3, 40, 41})
+    elsewhere.cards = found.cards
+    hands.workers = [elsewhere.made()]
+    found.broken = {41}
+    told = refresh(found.loop, 7, quiet)
+    scores = found.store.scores(7, found.cards[-1].version)
+    assert [t for t, score in scores.items() if "unreadable" in score.terms] == [41]
+    assert len(scores) == COUNT
+    assert "1 unreadable" in told
+    assert found.calls["predicted"] == 2
 
 
 def test_cancelling_calls_back_what_was_handed_out() -> None:
@@ -197,6 +214,23 @@ def test_a_look_survives_the_way(data: st.DataObject) -> None:
             np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
         plain = {"proba": None, "spread": None, "masks": None}
         assert replace(after, **plain) == replace(before, **plain)
+
+
+def test_looks_are_written_while_others_are_made_and_none_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("groundlook.loop.keeper.KEEP_S", 0.05)
+    written: list[int] = []
+    with closing(Keeper(lambda found: written.extend(found.said))) as keeper:
+        for task in range(40):
+            keeper.add(Look({task: Prediction(ModelVersion("m", "1"), ())}))
+            time.sleep(0.005)
+        assert written, "not only at the end"
+    assert written == list(range(40))
+
+    def full(found: Look) -> None:
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"), closing(Keeper(full)) as keeper:
+        keeper.add(Look({1: Prediction(ModelVersion("m", "1"), ())}))
 
 
 def test_what_is_no_look_is_refused() -> None:

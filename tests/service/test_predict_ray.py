@@ -88,9 +88,11 @@ def counts(report: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in report.items() if k not in ("path", "files")}
 
 
-def test_ray_and_this_process_say_the_same(desk: Path) -> None:
+@pytest.mark.slow  # Ray takes half a minute to start and its actors to import
+def test_ray_and_this_process_say_the_same(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = scene(desk / "a.tif", 3), scene(desk / "b.tif", 4)
     here = run(desk / "here.geojson", first, second, desk / "none.tif", code=3)
+    monkeypatch.setattr("groundlook.models.yolo.predict.YoloModel.predict", None)  # in this process nobody looks
     ray = run(desk / "ray.geojson", first, second, desk / "none.tif", *RAY, code=3)
     assert here["windows"] > 64
     assert here["empty"] > 0

@@ -27,7 +27,7 @@ def retrain(
     project: int = PROJECT,
     gate: str = typer.Option("", help="usual, or strict: it has to be proved that nothing got worse. [usual]"),
     report: Path = typer.Option(None, help="Folder for the gate's report: report.json and report.html."),
-    publish: bool = typer.Option(True, help="Let a promoted version look at the open tasks, and make the queue anew."),
+    publish: bool = typer.Option(True, help="Let what serves then look at the open tasks, and make the queue anew."),
     first: bool = typer.Option(False, help="Begin anew where this home lacks the version that Label Studio serves."),
     weights: str = typer.Option(None, help="What the first training starts from: a path, or a URL with --sha256."),
     sha256: str = typer.Option(None, help="SHA-256 of the weights."),

@@ -28,10 +28,10 @@ REPORT = ("report.json", "report.html")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`gate`: "usual" or "strict". `report`: the folder that gets the gate's report. `publish`: let a promoted version
-    look at the open tasks, and make the queue anew. `first`: begin anew where the version that Label Studio serves is
-    not known here. `url`, `token`: of Label Studio, where the project is not connected here. `weights`, `sha256`,
-    `arch`: what the first training starts from, as for `connect`."""
+    """`gate`: "usual" or "strict". `report`: the folder that gets the gate's report. `publish`: let what serves
+    afterwards look at the open tasks, and make the queue anew. `first`: begin anew where the version that Label Studio
+    serves is not known here. `url`, `token`: of Label Studio, where the project is not connected here. `weights`,
+    `sha256`, `arch`: what the first training starts from, as for `connect`."""
 
     project: int
     gate: str = "usual"
@@ -46,8 +46,9 @@ class Asked:
 
 
 def retrain(settings: Settings, asked: Asked, progress: Progress) -> Learned:
-    """The whole round: annotations, training, gate, promotion, new predictions, new queue. Raises InvalidInput,
-    NotFound, LabelStudioError, Busy where a training of the project runs, TrainingFailed."""
+    """The whole round: annotations, training, gate, promotion, new predictions, new queue; where nothing is promoted,
+    what serves looks at new tasks, and refills the queue. Raises InvalidInput, NotFound, LabelStudioError, Busy where
+    a training of the project runs, TrainingFailed."""
     if asked.gate not in LIMITS:
         raise InvalidInput(f"--gate {asked.gate!r}: use one of {', '.join(LIMITS)}")
     with wire(settings) as wired:
@@ -56,7 +57,9 @@ def retrain(settings: Settings, asked: Asked, progress: Progress) -> Learned:
     with wire(replace(settings, image_hosts=hosts)) as wired:
         done = learn_now(wired.loop, project.id, _part(progress, 0.0, 0.9), LIMITS[asked.gate])
         _copy(done, asked.report)
-        if done.outcome == "promoted" and asked.publish:
+        if (
+            asked.publish and wired.registry.serving(project.id) is not None
+        ):  # what was refused leaves a queue to refill
             wired.client.update_project(project, sampling=SAMPLING)
             refresh(wired.loop, project.id, _part(progress, 0.9, 1.0))
             clean(wired.loop, project.id, lambda share, text: None)

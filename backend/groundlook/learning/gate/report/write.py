@@ -28,6 +28,9 @@ def write_report(
     }
     for name, text in texts.items():
         temporary = folder / f".{name}.{os.getpid()}"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(folder / name)
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(folder / name)
+        finally:
+            temporary.unlink(missing_ok=True)  # of a full disk
     return folder / "gate.json", folder / "gate.html"
