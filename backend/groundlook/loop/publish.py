@@ -46,7 +46,7 @@ def plan(loop: Loop, project: Project, strategy: str = "", length: int = 0, keep
     if not len(found):
         return None
     number = loop.store.next_number(project.id, NUMBER) if keep else int(loop.store.value(project.id, NUMBER)) + 1
-    rng = np.random.default_rng([loop.settings.seed, loop.store.published(project.id)])
+    rng = np.random.default_rng([loop.settings.seed, loop.store.published(project.id) + 1])
     ranked = rank(loop, project, found, length or _length(loop, project.id), rng, strategy)
     return Window(number, version, ranked.tasks, strategy=ranked.strategy, fallback=ranked.fallback)
 

@@ -57,6 +57,7 @@ def labelstudio_router(loop: Loop, wire: Wire, login: tuple[str, str] | None) ->
     router = APIRouter()
     private = APIRouter(dependencies=[Depends(guard(login))])
     limiter, clicks = anyio.CapacityLimiter(PARALLEL_PREDICTS), anyio.CapacityLimiter(PARALLEL_CLICKS)
+    events = anyio.CapacityLimiter(1)
 
     @router.get("/health")
     @router.get("/")
@@ -94,7 +95,7 @@ def labelstudio_router(loop: Loop, wire: Wire, login: tuple[str, str] | None) ->
             raise InvalidInput("the body has no `action`; point Label Studio's webhook here")
         project = loop.store.project(_project_id(body))
         EVENTS.labels(action=action if action.isupper() and len(action) < 40 else "other").inc()
-        later.add_task(_handle, loop, wire, project, action, body)  # after the answer: Submit waits for it
+        later.add_task(_later, events, loop, wire, project, action, body)  # after the answer: Submit waits for it
         return {"status": "queued"}
 
     @private.get("/versions")
@@ -181,6 +182,11 @@ def _answers(
             decoded.append(error)
     answers = iter(answer(loop, project, version, [t for t in decoded if isinstance(t, Task)]))
     return [(t, next(answers)) if isinstance(t, Task) else (None, t) for t in decoded]
+
+
+async def _later(events: anyio.CapacityLimiter, *event: Any) -> None:
+    """One event at a time: many threads that write to one store wait for each other, and answers wait for them."""
+    await anyio.to_thread.run_sync(_handle, *event, limiter=events)
 
 
 def _handle(loop: Loop, wire: Wire, project: Project, action: str, body: dict[str, Any]) -> None:
