@@ -62,3 +62,16 @@ class Exam:
             )
         if self.truth != other.truth:
             raise InvalidInput(f"the labels changed between the exams of {other.version} and {self.version}: redo both")
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """Of the labels that a version learned: how many it `met`, and `beside` how many it sees the thing instead."""
+
+    met: int
+    beside: int
+
+    @property
+    def share(self) -> float:
+        """Of labels beside which it sees the thing, 0…1."""
+        return self.beside / max(self.met + self.beside, 1)

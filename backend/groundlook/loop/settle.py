@@ -11,19 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundlook.core.errors import Conflict, GroundlookError
-from groundlook.core.exam import Exam
+from groundlook.core.exam import Exam, Taught
 from groundlook.core.geo import Tile
 from groundlook.core.ports import Progress
 from groundlook.core.types import Example, ModelCard, ModelVersion, Project, Region, Snapshot, Task
 from groundlook.evaluation.evaluate import evaluate
 from groundlook.evaluation.exam import examine_all
+from groundlook.evaluation.taught import taught
 from groundlook.learning.gate import Limits, Verdict, judge
 from groundlook.learning.gate.report import write_report
+from groundlook.learning.snapshot import load_snapshot
 from groundlook.loop.parts import Loop
+from groundlook.loop.snapshot import snapshots_of
 from groundlook.loop.track import tell
 
 log = logging.getLogger("groundlook.loop")
 
+ASKED = 200
+"""Training tiles on which a version is asked whether it sees what it was taught."""
 TRIES = 3
 """How often it is judged anew because another version came to serve meanwhile."""
 
@@ -76,12 +81,32 @@ def _judged(
         sitting.append((champion, loop.registry.weights(project.id, champion)))
     exams = examined(loop, project, sitting, snapshot.part("val"), progress)
     old = exams[1] if len(exams) > 1 else None
-    verdict = judge(exams[0], old, limits, np.random.default_rng(loop.settings.seed))
+    both = _taught(loop, project, snapshot, sitting) if old is not None else None
+    verdict = judge(exams[0], old, limits, np.random.default_rng(loop.settings.seed), both)
     metrics = {**exams[0].metrics, **({} if old is None else {"champion_quality": old.metrics["quality"]})}
     folder = loop.home / "reports" / str(project.id) / str(card.version)
     tasks = {e.task.id: e.task for e in snapshot.part("val")}
     report = write_report(folder, verdict, exams[0], old, lambda task: _pixels(loop, project, tasks[task]))
     return Settled(replace(card, verdict=verdict.outcome, metrics=metrics), verdict, report)
+
+
+def _taught(
+    loop: Loop, project: Project, snapshot: Snapshot, sitting: Sequence[tuple[ModelCard, Path]]
+) -> tuple[Taught, Taught] | None:
+    """What came of the labels that challenger and champion learned, on some tiles of each; None where those of the
+    champion are not known, or no boxes are learned."""
+    before = snapshots_of(loop.home, project.id) / f"{sitting[1][0].snapshot}.json"
+    if not sitting[1][0].snapshot or not before.exists():
+        return None
+    found = []
+    for (card, weights), shot in zip(sitting, (snapshot, load_snapshot(before)), strict=True):
+        train = [e for e in shot.part("train") if e.regions]
+        rng = np.random.default_rng(loop.settings.seed)
+        some = [train[i] for i in np.sort(rng.choice(len(train), min(ASKED, len(train)), replace=False))]
+        model = loop.models.candidate(project, card, weights)
+        found.append(taught(model, pictures(loop, project, some)))
+    new, old = found
+    return None if new is None or old is None else (new, old)
 
 
 def examined(

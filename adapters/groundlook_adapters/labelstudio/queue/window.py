@@ -46,7 +46,8 @@ class WindowQueue:
 
     def forget(self, project: Project, version: str) -> int:
         """See `core.ports.Queue`. Deleting 20,000 rows takes Label Studio 99 s, in one transaction (facts:
-        label-studio); a window has some dozens. It clears `project.model_version` where that is the one deleted: never done here."""
+        label-studio); a window has some dozens. It clears `project.model_version` where that is the one
+        deleted: never done here."""
         if self._client.get_project(project.url, project.token, project.id).get("model_version") == version:
             return 0
         return self._client.delete_version(project, version)

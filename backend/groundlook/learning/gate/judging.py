@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from groundlook.core.exam import Exam
+from groundlook.core.exam import Exam, Taught
 from groundlook.learning.gate.calibration import calibration
 from groundlook.learning.gate.compare import Compared, compared, fit
+from groundlook.learning.gate.labels import labels
 from groundlook.learning.gate.limits import Limits
 from groundlook.learning.gate.speed import speed
 from groundlook.learning.gate.verdict import Finding, Outcome, State, Verdict
@@ -17,14 +18,21 @@ _SAME = 1e-9
 """Qualities this near are equal: sums in another order."""
 
 
-def judge(challenger: Exam, champion: Exam | None, limits: Limits, rng: np.random.Generator) -> Verdict:
-    """Both on the same held-out tiles; the same exams and rng state give the same verdict.
+def judge(
+    challenger: Exam,
+    champion: Exam | None,
+    limits: Limits,
+    rng: np.random.Generator,
+    taught: tuple[Taught, Taught] | None = None,
+) -> Verdict:
+    """Both on the same held-out tiles; the same exams and rng state give the same verdict. `taught`: what came of the
+    labels that challenger and champion learned.
 
     Refused is a challenger that finds nothing, that is worse overall (by any amount, as the champion costs nothing to
-    keep), whose boxes fit worse beyond noise, or that forgot a class, site or sensor. A person is asked where one of
-    these is worse beyond noise though the whole is not, where it is slow, or what they answer can't be compared; with
-    `limits.proof` also where it can't be told that the whole, or a part of which enough is known, is not worse. Else it
-    is promoted. A first model has to find something.
+    keep), whose boxes fit worse beyond noise, whose own labels are off, or that forgot a class, site or sensor. A
+    person is asked where one of these is worse beyond noise though the whole is not, where it is slow, or what they
+    answer can't be compared; with `limits.proof` also where it can't be told that the whole, or a part of which enough
+    is known, is not worse. Else it is promoted. A first model has to find something.
 
     A challenger that answers better on any tile, and is neither slower nor less calibrated, is never refused where it
     was promoted before. Raises InvalidInput where the exams are not on the same tiles and labels.
@@ -42,6 +50,8 @@ def judge(challenger: Exam, champion: Exam | None, limits: Limits, rng: np.rando
     closely = fit(challenger, champion, rng)
     if closely is not None:
         findings.append(_part(closely, limits, (1, 1), "refused"))
+    if taught is not None:
+        findings.append(labels(*taught, limits))
     others = (calibration(challenger, champion, limits), speed(challenger, champion, limits, rng))
     findings += [finding for finding in others if finding is not None]
     return _decide(tuple(findings), challenger, limits)
@@ -100,6 +110,7 @@ def _decide(findings: tuple[Finding, ...], exam: Exam, limits: Limits) -> Verdic
 _WHYS = {
     "overall": "worse",
     "fit": "boxes fit worse beyond noise",
+    "labels": "what it was taught is off",
     "calibration": "it means less what it says",
     "speed": "slower",
 }

@@ -8,7 +8,7 @@ from typing import Literal
 
 Outcome = Literal["promoted", "refused", "needs a person"]
 State = Literal["passed", "failed", "unknown"]
-What = Literal["overall", "class", "site", "sensor", "fit", "calibration", "speed"]
+What = Literal["overall", "class", "site", "sensor", "fit", "labels", "calibration", "speed"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,9 @@ _MOST = 30
 
 def changes(findings: Sequence[Finding]) -> str:
     """Challenger − champion of every quality with its 95 % interval, as an SVG; "" where there is no champion."""
-    shown = [f for f in findings if f.difference is not None and f.what not in ("speed", "calibration")][:_MOST]
+    shown = [f for f in findings if f.difference is not None and f.what not in ("speed", "calibration", "labels")][
+        :_MOST
+    ]
     if not shown:
         return ""
     sheet, axes = _sheet(7.4, 0.9 + 0.36 * len(shown))
