@@ -46,14 +46,15 @@ def beside(truth: Boxes, said: Boxes) -> tuple[int, int]:
     if not len(truth) or not len(said):
         return 0, 0
     overlap = box_iou(said, truth)
-    met, used = (overlap >= _MET).any(axis=0), (overlap >= _MET).any(axis=1)
+    met: NDArray[np.bool_] = np.asarray((overlap >= _MET).any(axis=0))
+    used: NDArray[np.bool_] = np.asarray((overlap >= _MET).any(axis=1))
     sides, sizes = said[:, None, 2:] - said[:, None, :2], truth[None, :, 2:] - truth[None, :, :2]
     centres = (said[:, None, :2] + said[:, None, 2:] - truth[None, :, :2] - truth[None, :, 2:]) / 2
     near = (np.abs(centres) / np.maximum(np.maximum(sides, sizes), 1e-9)).max(axis=-1) < _NEAR
     ratio = sides / np.maximum(sizes, 1e-9)
     alike = ((ratio > 1 / _ALIKE) & (ratio < _ALIKE)).all(axis=-1)
     moved = near & alike & (overlap < _APART) & ~used[:, None] & ~met[None]
-    return int(met.sum()), int(moved.any(axis=0).sum())
+    return int(np.sum(met)), int(np.sum(moved.any(axis=0)))
 
 
 def _boxes(regions: Sequence[Region]) -> Boxes:
