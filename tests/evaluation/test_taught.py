@@ -47,7 +47,7 @@ def test_many_labels_that_are_off_are_refused_and_chance_is_not(limits: Limits) 
     honest, poisoned = Taught(285, 17), Taught(200, 53)
     found = labels(poisoned, honest, limits)
     assert (found.asks, found.state) == ("refused", "failed")
-    assert "labels beside which it sees the thing" in str(found)
+    assert "share seen elsewhere 0.209 after 0.056" in str(found)
     assert labels(Taught(270, 20), honest, USUAL).asks == "promoted"
     assert labels(honest, poisoned, USUAL).asks == "promoted", "fewer is no fault"
     assert labels(Taught(2, 2), Taught(20, 0), USUAL).state == "passed", "four labels say little"

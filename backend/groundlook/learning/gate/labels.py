@@ -18,7 +18,7 @@ def labels(new: Taught, old: Taught, limits: Limits) -> Finding:
     return Finding(
         what="labels",
         name="",
-        measure="share of labels beside which it sees the thing:",
+        measure="share seen elsewhere",
         champion=Measured(old.share),
         challenger=Measured(new.share),
         difference=Measured(new.share - old.share),
