@@ -26,7 +26,7 @@ class Limits:
     `slower`: times the champion's median seconds a tile. Twice is another network; with `proof` 1.25, the noise of a
     shared machine. Under `prompt` seconds nobody waits: .1 s feels like at once (Miller, AFIPS 1968).
     `mislaid`: the chance below which labels are taken for off (labels.py). .01: on OAM buildings four trainings with a
-    fifth of the boxes moved came to .003 or less, nine honest ones to .17 or more; chosen on these.
+    fifth of the boxes moved came to .003 or less, nine honest ones to .17 or more. Chosen on these; held on a fifth.
     `blocks`: map blocks that an interval takes: with five, five losses out of five are noise in one of 32 cases.
     `objects`: truths that a part needs to be tested for noise. `answers`: what a calibration error takes.
     """
