@@ -57,9 +57,8 @@ def retrain(settings: Settings, asked: Asked, progress: Progress) -> Learned:
     with wire(replace(settings, image_hosts=hosts)) as wired:
         done = learn_now(wired.loop, project.id, _part(progress, 0.0, 0.9), LIMITS[asked.gate])
         _copy(done, asked.report)
-        if (
-            asked.publish and wired.registry.serving(project.id) is not None
-        ):  # what was refused leaves a queue to refill
+        if asked.publish and wired.registry.serving(project.id) is not None:
+            # Also where the new version was refused: the queue may run dry.
             wired.client.update_project(project, sampling=SAMPLING)
             refresh(wired.loop, project.id, _part(progress, 0.9, 1.0))
             clean(wired.loop, project.id, lambda share, text: None)
