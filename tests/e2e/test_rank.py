@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections import Counter
@@ -110,9 +111,12 @@ def _label(studio: Studio, street: Street) -> None:
         people = [open_.enter_context(Annotator(studio.url, e, "password1", turn=nullcontext())) for e in emails]
 
         def work(person: Annotator) -> None:
+            pace = random.Random(person.email)
             for _ in range(EACH):
                 task = _next(person, street)
-                time.sleep(0.2)  # looks at it
+                # Looks at it, each for a time of their own: the audit allows a second between the clocks of two servers, in
+                # which few may be served if it is to tell windows apart.
+                time.sleep(pace.uniform(1.0, 3.0))
                 person.submit(task.task_id, street.project, [], time.time() - task.time)
 
         with ThreadPoolExecutor(PEOPLE) as pool:
@@ -141,6 +145,14 @@ def test_everything_is_served_in_the_order_that_was_planned(street: Street) -> N
     assert len({s.model_version for s in street.served}) >= 2, "the window was refilled while people worked"
     current, last, straddled = "", -1, 0
     for served in street.served:
+        if served.model_version is None:
+            # Picked in one window, shown when the next one was published, which does not hold it: once a refill.
+            before = _place(windows[current], served)
+            assert before is not None
+            assert before > last
+            assert not straddled
+            last, straddled = before, 1
+            continue
         assert served.model_version in windows
         tasks = windows[served.model_version].tasks
         place = _place(windows[served.model_version], served)
