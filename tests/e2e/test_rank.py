@@ -114,7 +114,7 @@ def _label(studio: Studio, street: Street) -> None:
             pace = random.Random(person.email)
             for _ in range(EACH):
                 task = _next(person, street)
-                # Looks at it, each for a time of their own: the audit allows a second between the clocks of two servers,
+                # Looks at it, each for a time of their own: the audit allows a second between two clocks,
                 # in which few may be served if it is to tell windows apart.
                 time.sleep(pace.uniform(2.0, 5.0))
                 person.submit(task.task_id, street.project, [], time.time() - task.time)
