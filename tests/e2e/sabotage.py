@@ -14,7 +14,7 @@ from groundlook.service.wiring import Wired, wire
 
 
 class Saboteur:
-    """Five kills, each once, in this order, each as soon as its moment has come."""
+    """Five kills, each once, in this order, each as soon as its moment has come. An act is False until it is done."""
 
     def __init__(self, house: House) -> None:
         self._house = house
@@ -22,14 +22,14 @@ class Saboteur:
         self._stop = threading.Event()
         self._steps: set[str] = set()
         self._thread = threading.Thread(target=self._watch, name="saboteur")
-        self._acts: list[tuple[str, Callable[[], bool], Callable[[], None]]] = [
-            ("service while people label", lambda: self._answers() >= 3, self._service),
-            ("training", lambda: self._running("learn", 0.1), lambda: self._kill("train_child")),
-            ("worker", lambda: self._running("learn", 0.3), lambda: self._kill("worker")),
-            ("service while the pool is looked at", lambda: self._running("refresh", 0.05), self._service),
-            ("service after a verdict", lambda: self._verdicts() >= 2, self._service),
+        self._acts: list[tuple[str, Callable[[], bool]]] = [
+            ("service while people label", lambda: self._answers() >= 3 and self._service()),
+            ("training", lambda: self._running("learn", 0.1) and self._kill("train_child")),
+            ("worker", lambda: self._running("learn", 0.3) and self._kill("worker")),
+            ("service while the pool is looked at", lambda: self._running("refresh", 0.05) and self._service()),
+            ("service after a verdict", lambda: self._verdicts() >= 2 and self._service()),
         ]
-        self.planned = [name for name, _, _ in self._acts]
+        self.planned = [name for name, _ in self._acts]
         self.done: list[str] = []
 
     def step(self, name: str) -> None:
@@ -48,11 +48,10 @@ class Saboteur:
         self._wired.close()
 
     def _watch(self) -> None:
-        for name, moment, act in self._acts:
-            while not moment():
+        for name, act in self._acts:
+            while not act():
                 if self._stop.wait(0.03):
                     return
-            act()
             self.done.append(name)
 
     def _answers(self) -> int:
@@ -67,17 +66,23 @@ class Saboteur:
     def _verdicts(self) -> int:
         return len(self._wired.registry.cards(self._house.project))
 
-    def _service(self) -> None:
+    def _service(self) -> bool:
         self._house.backend.kill()
         time.sleep(1.5)
         self._house.backend.start()
+        return True
 
-    def _kill(self, part: str) -> None:
-        """One of the service's processes; what kept it starts it, or its job, again."""
+    def _kill(self, part: str) -> bool:
+        """One of the service's processes; what kept it starts it, or its job, again. False while it doesn't run yet:
+        a job says how far it is before the process that does the work has started."""
         pid = self._house.backend.pid
         assert pid is not None
         for child in psutil.Process(pid).children(recursive=True):
-            if any(part in word for word in child.cmdline()):
+            try:
+                words = child.cmdline()
+            except psutil.NoSuchProcess:
+                continue
+            if any(part in word for word in words):
                 child.kill()
-                return
-        raise AssertionError(f"no {part} runs")
+                return True
+        return False
