@@ -88,7 +88,7 @@ def _unsure(data: Set, repeats: int) -> Iterator[Result]:
 def _again(data: Set, repeats: int) -> Result:
     """After one more annotation, on features and probabilities that are there."""
     strategy = strategy_of(DEFAULT)
-    pools = [data.pool(LABELLED - 1), data.pool()]
+    pools = [data.kept(LABELLED - 1), data.kept()]
     times = [timed(lambda i: strategy.rank(pools[i % 2], BATCH, np.random.default_rng(i)), i) for i in range(repeats)]
     return _alone(_case(f"{DEFAULT} again after one annotation", data, 1), times, "ms", 100, 1000)
 

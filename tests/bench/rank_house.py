@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from skactiveml.pool import Badge, CoreSet, MaxHerding, TypiClust, UncertaintySa
 from sklearn.linear_model import LogisticRegression
 
 from groundlook.core.pool import Pool
+from groundlook.models.studies.linear import learn
 from groundlook.strategies.catalog import strategy_of
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -51,21 +52,22 @@ class Set:
         """(N, 512)."""
         return self.vectors[: len(self)]
 
-    def learned(self) -> LogisticRegression:
-        """The model that all end-to-end runs fit."""
-        return LogisticRegression(max_iter=200).fit(self.vectors[len(self) :], self.classes)
-
     def pool(self, labelled: int = LABELLED) -> Pool:
         """As the loop would give it: the model is fitted, and asked for all open tasks."""
-        proba = self.learned().predict_proba(self.open).astype(np.float32)
+        proba = learn(self.vectors[len(self) :], self.classes).proba(self.open)
         ids, score = np.arange(len(self)), np.full(len(self), np.nan)
         done = self.vectors[len(self) :][:labelled]
         return Pool(ids, score, self.open, done, "classification", proba, self.classes[:labelled])
 
+    def kept(self, labelled: int = LABELLED) -> Pool:
+        """The same with answers that lie task by task, as a store keeps them and a peer's classifier gives them."""
+        found = self.pool(labelled)
+        return replace(found, proba=np.ascontiguousarray(found.proba))
+
 
 def ours(name: str, data: Set, end_to_end: bool = True) -> Callable[[int], object]:
     """From vectors and classes to a whole ranking by strategy `name`: fit, predict, rank. Or from probabilities on."""
-    strategy, ready = strategy_of(name), data.pool()
+    strategy, ready = strategy_of(name), data.kept()
     return lambda i: strategy.rank(data.pool() if end_to_end else ready, BATCH, np.random.default_rng(i))
 
 
@@ -104,7 +106,7 @@ def scikit_activeml(name: str, data: Set, end_to_end: bool = True) -> Callable[[
     targets = np.concatenate([np.full(len(data), np.nan), data.classes])
     model = SklearnClassifier(LogisticRegression(max_iter=200), classes=list(range(KINDS)))
     if not end_to_end:
-        model = Known(data.pool().proba)
+        model = Known(data.kept().proba)
     made = {
         "k-center": lambda i: CoreSet(random_state=i),
         "badge": lambda i: Badge(random_state=i),
@@ -127,7 +129,7 @@ def modal(name: str, data: Set, end_to_end: bool = True) -> Callable[[int], Any]
     """The same by modAL."""
     by = {"margin": margin_sampling, "entropy": entropy_sampling}[name]
     done = data.vectors[len(data) :]
-    known = Known(data.pool().proba)
+    known = Known(data.kept().proba)
 
     def query(_: int) -> Any:
         if not end_to_end:

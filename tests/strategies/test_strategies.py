@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from groundlook.core.pool import Pool
 from groundlook.core.types import RankedTask
+from groundlook.core.unsure import entropy, least_confidence, margin
 from groundlook.strategies.blend import Blend, UncertainKMeans, UncertainThenSpread
 from groundlook.strategies.dropquery import DropQuery, Head, changes
 from groundlook.strategies.herding import MaxHerding, UHerding
@@ -16,7 +17,7 @@ from groundlook.strategies.holdout import interleave
 from groundlook.strategies.kmeans import cold_start
 from groundlook.strategies.probcover import ProbCover
 from groundlook.strategies.typiclust import TypiClust
-from groundlook.strategies.uncertainty import Random, Unsure, entropy, least_confidence, margin
+from groundlook.strategies.uncertainty import Random, Unsure
 from groundlook.strategies.vectors import Vectors, vectors_of
 
 NONE = np.zeros((0, 3), dtype=np.float32)

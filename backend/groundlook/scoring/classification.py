@@ -5,38 +5,26 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from groundlook.core import unsure
 from groundlook.core.types import Prediction, Score
 from groundlook.scoring import detection
 from groundlook.scoring.aggregate import least_sure
 
 
 def entropy(proba: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Of distributions over classes that exclude each other, as a share of the highest possible: (M, C), rows sum to 1
-    → (M,), 0 = sure, 1 = all alike. Of a single class 0 (Shannon)."""
-    p = _rows(proba)
-    if p.shape[1] < 2:
-        return np.zeros(len(p))
-    bits: NDArray[np.float64] = -(p * np.log2(np.maximum(p, 1e-12))).sum(axis=1) / np.log2(p.shape[1])
-    return np.clip(bits, 0, 1)
+    """`core.unsure.entropy` of rows as a model gives them: (M, C) → (M,), 0 = sure, 1 = all classes alike."""
+    return unsure.entropy(_rows(proba))
 
 
 def margin(proba: NDArray[np.floating]) -> NDArray[np.float64]:
-    """1 − (best − second best): (M, C) → (M,), 1 = a toss-up. Of a single class 0."""
-    p = _rows(proba)
-    if p.shape[1] < 2:
-        return np.zeros(len(p))
-    ordered = np.sort(p, axis=1)
-    gap: NDArray[np.float64] = 1 - (ordered[:, -1] - ordered[:, -2])
-    return gap
+    """`core.unsure.margin` of rows as a model gives them: (M, C) → (M,), 0 … 1 = a toss-up."""
+    return unsure.margin(_rows(proba))
 
 
 def least_confidence(proba: NDArray[np.floating]) -> NDArray[np.float64]:
     """1 − the best, as a share of the highest possible 1 − 1/C: (M, C) → (M,), 0…1. Of a single class 0."""
     p = _rows(proba)
-    if p.shape[1] < 2:
-        return np.zeros(len(p))
-    short: NDArray[np.float64] = (1 - p.max(axis=1)) / (1 - 1 / p.shape[1])
-    return np.clip(short, 0, 1)
+    return np.clip(unsure.least_confidence(p) / max(1 - 1 / max(p.shape[1], 1), 1e-9), 0, 1)
 
 
 def score_classification(prediction: Prediction) -> Score:

@@ -8,6 +8,7 @@ that it turns from covering into asking what is least sure.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +96,31 @@ def _draw(
     return drawn, np.sort(first), chance[drawn]
 
 
+Terms = Mapping[str, NDArray[np.float64]]
+Weigh = Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64], Terms]]
+"""Doubt (N,) → what each task weighs in the cover (N,), NaN: it can't be picked; what those left over are ordered by
+(N,); and what is told of each beside its doubt."""
+
+
+def herded(pool: Pool, count: int, rng: np.random.Generator, how: MaxHerding, weigh: Weigh | None) -> Ranking:
+    """A batch that covers the pool, each task weighing as `weigh` makes of `uncertainty.doubt`; all alike where that is
+    None or no doubt is known. While nothing is labelled, `kmeans.cold_start`."""
+    everything, done = vectors_of(pool), labelled_of(pool)
+    unsure, by = (None, "") if weigh is None else doubt(pool, everything.rows)
+    if not len(done):
+        return cold_start(pool, everything, count, rng, how.name)
+    known, weight, score = everything, None, None
+    terms: Terms = {}
+    if weigh is not None and unsure is not None:
+        worth, score, told = weigh(unsure)
+        known = everything.only(np.flatnonzero(np.isfinite(worth[everything.rows])))
+        weight, terms, by = worth[known.rows], {by: unsure, **told}, ""
+    places, gains = herd(known, done, weight, count, rng, how.candidates, how.landmarks)
+    rows = known.rows[places]
+    shown = {"covers": gains, **{name: values[rows] for name, values in terms.items()}}
+    return picked(pool, everything, rows, how.name, shown, by, score)
+
+
 @dataclass(frozen=True, slots=True)
 class MaxHerding:
     """Each task the one that makes most of the pool look like something labelled."""
@@ -105,37 +131,17 @@ class MaxHerding:
 
     def rank(self, pool: Pool, count: int, rng: np.random.Generator) -> Ranking:
         """See `core.ports.Strategy`."""
-        known, done = vectors_of(pool), labelled_of(pool)
-        if not len(done):
-            return cold_start(pool, known, count, rng, self.name)
-        places, gains = herd(known, done, None, count, rng, self.candidates, self.landmarks)
-        return picked(pool, known, known.rows[places], self.name, {"covers": gains})
+        return herded(pool, count, rng, self, None)
 
 
 @dataclass(frozen=True, slots=True)
-class UHerding:
+class UHerding(MaxHerding):
     """Each task the one that makes most of what the model doubts look like something labelled, as far as it has learned
-    enough for its doubt to count.
+    enough for its doubt to count: weights are `ripe.ripened`. The ripening is ours: the paper narrows the kernel only.
+    """
 
-    Weights are `uncertainty.doubt`, `ripe.ripened`. The ripening is ours: the paper narrows the kernel only."""
-
-    candidates: int = 1024
-    landmarks: int = 2048
     name: str = "uherding"
 
     def rank(self, pool: Pool, count: int, rng: np.random.Generator) -> Ranking:
         """See `core.ports.Strategy`."""
-        everything, done = vectors_of(pool), labelled_of(pool)
-        weight, by = doubt(pool, everything.rows)
-        if not len(done):
-            return cold_start(pool, everything, count, rng, self.name)
-        if weight is None:
-            places, gains = herd(everything, done, None, count, rng, self.candidates, self.landmarks)
-            return picked(pool, everything, everything.rows[places], self.name, {"covers": gains}, by)
-        known = everything.only(np.flatnonzero(np.isfinite(weight[everything.rows])))
-        places, gains = herd(
-            known, done, ripened(weight, pool)[known.rows], count, rng, self.candidates, self.landmarks
-        )
-        rows = known.rows[places]
-        terms = {"covers": gains, by: weight[rows]}
-        return picked(pool, everything, rows, self.name, terms, score=weight)
+        return herded(pool, count, rng, self, lambda unsure: (ripened(unsure, pool), unsure, {}))

@@ -1,5 +1,4 @@
-"""How unsure a model is of whole tasks, and the strategies that go by nothing else (Settles, Active Learning Literature
-Survey, 2009, section 3.1)."""
+"""How unsure a model is of whole tasks, and the strategies that go by nothing else."""
 
 from __future__ import annotations
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from groundlook.core.errors import InvalidInput
 from groundlook.core.pool import Pool, Ranking
+from groundlook.core.unsure import entropy, least_confidence, margin
 from groundlook.strategies.kmeans import cold_start
 from groundlook.strategies.order import best_first
 from groundlook.strategies.vectors import COLD, in_id_order, vectors_of
@@ -18,27 +18,7 @@ from groundlook.strategies.vectors import COLD, in_id_order, vectors_of
 _SUM = 1e-3
 
 
-def least_confidence(proba: NDArray[np.float32]) -> NDArray[np.float64]:
-    """1 − the likeliest class's probability. `proba` (N, C) → (N,), 0 … 1 − 1/C."""
-    return np.asarray(1.0 - proba.max(axis=1).astype(np.float64))
-
-
-def margin(proba: NDArray[np.float32]) -> NDArray[np.float64]:
-    """1 − the lead of the likeliest class over the second (Scheffer, Decomain & Wrobel 2001). (N, C) → (N,), 0 … 1."""
-    first, second = proba[:, 0].copy(), np.zeros(len(proba), proba.dtype)
-    for column in proba.T[1:]:
-        np.maximum(second, np.minimum(first, column), out=second)
-        np.maximum(first, column, out=first)
-    return np.asarray(1.0 - (first.astype(np.float64) - second))
-
-
-def entropy(proba: NDArray[np.float32]) -> NDArray[np.float64]:
-    """−Σ p ln p over ln C (Shannon 1948). (N, C) → (N,), 0 … 1."""
-    bits = -np.einsum("ij,ij->i", proba, np.log(np.maximum(proba, np.finfo(np.float32).tiny)))
-    return np.asarray(bits.astype(np.float64) / max(np.log(proba.shape[1]), 1e-9))
-
-
-MEASURES: Mapping[str, Callable[[NDArray[np.float32]], NDArray[np.float64]]] = {
+MEASURES: Mapping[str, Callable[[NDArray[np.floating]], NDArray[np.float64]]] = {
     "least-confidence": least_confidence,
     "margin": margin,
     "entropy": entropy,

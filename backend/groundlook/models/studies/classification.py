@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from groundlook.core.errors import InvalidInput
 from groundlook.core.pool import Fitted, Pool
-from groundlook.models.studies.head import Head, LogisticHead, Seen, left_out
+from groundlook.core.unsure import margin
+from groundlook.models.studies.head import Head, LogisticHead, Seen, left_out, unit
 from groundlook.models.studies.spread import SpreadHead
 
 HEADS: dict[str, type[Head]] = {"spread": SpreadHead, "logistic": LogisticHead}
@@ -54,7 +55,7 @@ class FeatureStudy:
     def fit(self, labelled: NDArray[np.int64], seed: int) -> Fitted:
         """See `core.ports.Study`."""
         seen = self._prepared()
-        embedding = _unit(seen.train)
+        embedding = unit(seen.train).astype(np.float32)
         rest = np.setdiff1d(np.arange(len(self.train)), labelled)
         known = self.classes[labelled]
         pool = Pool(
@@ -70,7 +71,8 @@ class FeatureStudy:
             return Fitted(float("nan"), pool)
         mine, tested = self.head.fit(seen, labelled, known, len(self.names), seed)
         quality = float((tested.argmax(1) == self.truth).mean())
-        return Fitted(quality, _seen(pool, mine[rest], known), left_out(seen.train[labelled], known))
+        asked = replace(pool, score=margin(mine[rest]), proba=mine[rest], classes=known)
+        return Fitted(quality, asked, left_out(seen.train[labelled], known))
 
     def _prepared(self) -> Seen:
         if not self._ready:
@@ -78,14 +80,3 @@ class FeatureStudy:
                 raise InvalidInput(f"{self.name} has {len(self.train)} images to label and {len(self.test)} to test on")
             self._ready.append(self.head.prepare(self.train, self.test))
         return self._ready[0]
-
-
-def _seen(pool: Pool, proba: NDArray[np.float32], classes: NDArray[np.int64]) -> Pool:
-    best = np.partition(proba, -2, axis=1)[:, -2:] if proba.shape[1] > 1 else np.ones((len(proba), 2))
-    score = 1.0 - np.abs(best[:, 1] - best[:, 0]).astype(np.float64)
-    return replace(pool, score=score, proba=proba, classes=classes)
-
-
-def _unit(rows: NDArray[np.float64]) -> NDArray[np.float32]:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray((rows / np.maximum(lengths, 1e-12)).astype(np.float32))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from groundlook.models.studies.linear import learn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +60,7 @@ class LogisticHead:
     ) -> Probabilities:
         """See `Head`."""
         weight = np.ones(len(rows))
-        return regression(seen, rows, classes, weight, count, self.inverse_penalty, seed)
+        return regression(seen, rows, classes, weight, count, self.inverse_penalty)
 
 
 def regression(
@@ -69,23 +70,12 @@ def regression(
     weight: NDArray[np.float64],
     count: int,
     inverse_penalty: float,
-    seed: int,
 ) -> Probabilities:
     """Logistic regression on `rows` (K,) of `classes` (K,), which weigh `weight` (K,)."""
-    from sklearn.linear_model import LogisticRegression
-
-    met = np.unique(classes)
+    model = learn(seen.train[rows], classes, inverse_penalty, weight, tolerance=1e-3)
     found = [np.zeros((len(part), count), np.float32) for part in (seen.train, seen.test)]
-    if len(met) == 1:
-        for proba in found:
-            proba[:, met[0]] = 1.0
-        return found[0], found[1]
-    model = LogisticRegression(C=inverse_penalty, max_iter=1000, tol=1e-3, random_state=seed)
-    with warnings.catch_warnings():  # with few labels most classes have one: that is what is being measured
-        warnings.filterwarnings("ignore", "The number of unique classes")
-        model.fit(seen.train[rows], classes, sample_weight=weight)
     for proba, part in zip(found, (seen.train, seen.test), strict=True):
-        proba[:, met] = model.predict_proba(part)
+        proba[:, model.classes] = model.proba(part)
     return found[0], found[1]
 
 
@@ -103,3 +93,8 @@ def left_out(train: NDArray[Any], classes: NDArray[np.int64], penalty: float = 1
     own = np.diag(hat)[:, None]
     without = (hat @ told - own * told) / (1 - own)
     return float((without.argmax(1) == codes).mean())
+
+
+def unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows (N, P) at length 1; those of 0 stay."""
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))

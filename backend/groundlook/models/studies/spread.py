@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from groundlook.models.studies.head import Probabilities, Seen, regression
+from groundlook.models.studies.head import Probabilities, Seen, regression, unit
 
 NEIGHBOURS, SHARPNESS = 10, 3.0
 """Of each image in the graph; and the power of their cosine that says how near they are."""
@@ -68,7 +68,7 @@ class SpreadHead:
         scaler = StandardScaler().fit(_root(train))
         turned = PCA(min(self.parts, *train.shape), random_state=0).fit(scaler.transform(_root(train)))
         scale = np.maximum(turned.explained_variance_, 1e-12) ** -0.25
-        mine, asked = (_unit(turned.transform(scaler.transform(_root(x))) * scale) for x in (train, test))
+        mine, asked = (unit(turned.transform(scaler.transform(_root(x))) * scale) for x in (train, test))
         return Seen(mine, asked, graph(mine))
 
     def fit(
@@ -79,13 +79,9 @@ class SpreadHead:
         told, weight = reached.argmax(axis=1), TRUST * reached.max(axis=1) ** 2
         told[rows], weight[rows] = classes, 1.0
         heard = np.flatnonzero(weight > 0)
-        return regression(seen, heard, told[heard], weight[heard], count, self.inverse_penalty, seed)
+        return regression(seen, heard, told[heard], weight[heard], count, self.inverse_penalty)
 
 
 def _root(features: NDArray[np.float32]) -> NDArray[np.float64]:
     wide = features.astype(np.float64)
     return np.asarray(np.sign(wide) * np.sqrt(np.abs(wide)))
-
-
-def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
