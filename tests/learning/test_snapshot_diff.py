@@ -154,6 +154,24 @@ def test_the_beginning_of_an_id_is_enough(tmp_path: Path) -> None:
             find_snapshot(tmp_path, start)
 
 
+def test_a_damaged_file_is_mended_by_taking_the_snapshot_again(tmp_path: Path) -> None:
+    one = shot(said(1))
+    path = save_snapshot(one, tmp_path)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match="was changed"):
+        load_snapshot(path)
+    assert load_snapshot(save_snapshot(one, tmp_path)) == one
+
+
+def test_the_file_is_one_json_object_with_sorted_keys(tmp_path: Path) -> None:
+    """As it always was: the id is the hash of these very bytes."""
+    for one in (shot(said(1, region(0, uid="ü")), said(2)), shot()):
+        text = save_snapshot(one, tmp_path).read_text()
+        assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
+        assert list(json.loads(text)) == ["examples", "format", "labels", "project"]
+        assert hashlib.sha256(text.encode()).hexdigest() == one.id
+
+
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(self: Path, target: Path) -> None:
         raise OSError(28, "No space left on device")

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from rasterio.warp import transform
 
 from groundlook.core.geo import GeoRef, TileRef
-from groundlook.core.geometry import Box, Point, Polygon
+from groundlook.core.geometry import Box, Ellipse, Point, Polygon, WholeTile
 from groundlook.core.mask import Mask
 from groundlook.core.types import Example, Region, Snapshot, Task
 from groundlook.learning.snapshot.file import snapshot_of
 from groundlook.learning.snapshot.leaks import HAIR, Leak, leaks
-from groundlook.learning.snapshot.stats import stats
+from groundlook.learning.snapshot.stats import areas_px, stats
 from groundlook_adapters.rasters.tiling.ground import ground, tile_square_metres
 
 
@@ -89,6 +89,25 @@ def test_the_same_picture_on_both_sides_leaks_once() -> None:
     twice = Task(1, "u", copied[0]), Task(2, "v", copied[1])
     assert leaks(shot(*twice), ground) == []
     assert leaks(shot(Task(1, ""), Task(2, "", split="val")), ground) == []
+
+
+def test_of_a_picture_on_many_tasks_each_is_in_a_pair_but_not_every_pair_is_told() -> None:
+    """A legend beside every task of a project of a hundred thousand would be billions."""
+    legend = {"legend": "http://x/legend.png"}
+    train = [Task(i, f"u{i}", others=legend) for i in range(1, 8)]
+    val = [Task(i, f"u{i}", split="val", others=legend) for i in range(101, 104)]
+    found = leaks(shot(*train, *val), ground)
+    assert len(found) == 7
+    assert {leak.train for leak in found} == {t.id for t in train}
+    assert {leak.val for leak in found} == {t.id for t in val}
+
+
+def test_every_kind_of_shape_has_its_area() -> None:
+    bow_tie = Polygon(((0, 0), (10, 10), (10, 0), (0, 10)))
+    shapes = [bow_tie, Box(50, 50, -4, 5, 30), Ellipse(20, 20, 8, 4, 45), Point(1, 1), WholeTile(), Polygon(())]
+    found = areas_px(shapes).tolist()
+    assert found == [pytest.approx(50), pytest.approx(20), pytest.approx(np.pi * 32, rel=2e-3), 0, 0, 0]
+    assert areas_px([]).tolist() == []
 
 
 def test_areas_are_those_of_the_ground() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from groundlook.core.types import Annotation, Control, LabelConfig, Project, Reg
 from groundlook.learning.snapshot import load_snapshot
 from groundlook.learning.snapshot.reading import FOLDER, PAGE, read_said
 from groundlook.learning.snapshot.resolve import Rule
+from groundlook.learning.snapshot.uncollected import uncollected
 from groundlook.loop.snapshot import read_snapshot
 
 CONFIG = LabelConfig("l", "RectangleLabels", "i", "i", ("A",), (Control("l", "RectangleLabels", ("A",)),))
@@ -146,6 +148,19 @@ def test_a_torn_page_is_found(server: Server, tmp_path: Path) -> None:
     content[len(content) // 2 :] = b"\xff" * (len(content) - len(content) // 2)
     path.write_bytes(content)
     assert read(server, tmp_path) == list(server.tasks.values())
+
+
+def test_the_collector_of_cycles_goes_on_after_what_breaks_too(server: Server, tmp_path: Path) -> None:
+    def breaks() -> None:
+        with uncollected():
+            assert not gc.isenabled()
+            raise ValueError("broken")
+
+    read(server, tmp_path)
+    assert gc.isenabled()
+    with pytest.raises(ValueError, match="broken"):
+        breaks()
+    assert gc.isenabled()
 
 
 def test_a_folder_that_can_t_be_written_costs_the_memory_only(server: Server, tmp_path: Path) -> None:

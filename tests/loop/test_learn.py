@@ -6,16 +6,20 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from groundlook.core.errors import Busy, Cancelled, Conflict
-from groundlook.core.types import ModelVersion
+from groundlook.core.types import ModelCard, ModelVersion, Project
 from groundlook.learning.gate import STRICT, USUAL
+from groundlook.learning.registry import FileRegistry, file_sha256
 from groundlook.loop.answer import served_version
 from groundlook.loop.learn import Learned, learn, learn_now
 from groundlook.loop.refresh import refresh
 from groundlook.loop.rollback import rollback
+from groundlook.loop.track import track
 from groundlook.loop.trigger import due
 from tests.loop.house import House, quiet
 from tests.loop.learner import say, school, schooled
@@ -119,15 +123,89 @@ def test_whoever_was_faster_is_the_one_to_beat(house: House, limits: object, mon
     assert serving(house) == done.card.version
 
 
+@pytest.fixture
+def behind(house: House) -> tuple[House, ModelCard]:
+    """A champion that knows one site; labels that teach a second; and a version of somebody else that knows all three,
+    kept but not promoted."""
+    first = round_of(house, range(1, 26)).card
+    assert first is not None
+    say(house, [*range(26, 51), *range(55, 76, 5)])
+    weights = house.home / "theirs.json"
+    weights.write_text(json.dumps({"0": 0.0, "1": 9.0, "2": 18.0}))
+    theirs = replace(first, version=ModelVersion("toy", "f" * 12), snapshot="theirs", sha256=file_sha256(weights))
+    house.loop.registry.save(7, theirs, weights)
+    return house, theirs
+
+
+def test_of_two_challengers_the_loser_tells_what_it_lost_to(
+    behind: tuple[House, ModelCard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Theirs is promoted while ours waits to be, after it was found better than the champion of before."""
+    house, theirs = behind
+    rows: list[Any] = []
+
+    def told(project: Project, versions: list[Any]) -> int:
+        rows.extend(versions)
+        return len(versions)
+
+    house.loop = replace(house.loop, tracker=SimpleNamespace(track=told))
+    registry = house.loop.registry
+    promote = registry.promote
+    asked: list[ModelCard] = []
+
+    def raced(project: int, version: ModelVersion, over: ModelVersion | None) -> None:
+        asked.append(next(c for c in registry.cards(7) if c.version == version))
+        promote(project, theirs.version, over)
+        promote(project, version, over)
+
+    monkeypatch.setattr(registry, "promote", raced)
+    done = learn_now(house.loop, 7, quiet, USUAL)
+    assert [(c.verdict, c.judged) for c in asked] == [("promoted", 1)]
+    assert done.outcome == "refused"
+    assert done.card is not None
+    assert serving(house) == theirs.version
+    kept = next(c for c in FileRegistry(house.home / "models").cards(7) if c.version == done.card.version)
+    assert kept == done.card
+    assert (kept.verdict, kept.judged) == ("refused", 2)
+    assert kept.metrics["quality"] < kept.metrics["champion_quality"] == pytest.approx(1, abs=0.01)
+    assert asked[0].metrics["champion_quality"] < kept.metrics["quality"]
+    assert done.report is not None
+    report = json.loads(done.report[0].read_text())
+    assert (report["outcome"], report["versions"]["champion"]) == ("refused", str(theirs.version))
+    assert str(theirs.version) in done.report[1].read_text()
+    assert track(house.loop, 7, quiet)
+    card, state, files = next(row for row in rows if row[0].version == kept.version)
+    assert (card, state, sorted(files)) == (kept, "kept", sorted(done.report))
+
+
+def test_one_killed_before_its_promotion_is_judged_against_who_serves_by_then_and_only_once(
+    behind: tuple[House, ModelCard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, theirs = behind
+    with monkeypatch.context() as patched:
+        patched.setattr(house.loop.registry, "promote", killed)
+        with pytest.raises(KeyboardInterrupt):
+            learn_now(house.loop, 7, quiet, USUAL)
+    house.loop = schooled(house)
+    first = house.loop.registry.serving(7)
+    house.loop.registry.promote(7, theirs.version, first.version if first else None)
+    done = learn_now(house.loop, 7, quiet, USUAL)
+    assert done.outcome == "refused"
+    assert done.card is not None
+    assert done.card in house.loop.registry.cards(7)
+    assert (done.card.verdict, done.card.judged) == ("refused", 2)
+    assert learn_now(house.loop, 7, quiet, USUAL).outcome == "nothing new"
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.fault("worker killed", "between verdict and promotion")
 def test_one_killed_between_verdict_and_promotion_is_promoted_by_the_next(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     say(house, range(1, 76))
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
     monkeypatch.setattr(house.loop.registry, "promote", killed)
     with pytest.raises(KeyboardInterrupt):
         learn_now(house.loop, 7, quiet, USUAL)

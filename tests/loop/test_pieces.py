@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from groundlook.core.errors import Cancelled, InvalidInput, NotFound
 from groundlook.core.geometry import Box, Polygon
-from groundlook.core.types import Done, Job, ModelCard, ModelVersion, Prediction, Region
+from groundlook.core.types import Done, Job, JobState, ModelCard, ModelVersion, Prediction, Region
 from groundlook.loop.keeper import Keeper
 from groundlook.loop.look import Look, decode_look, encode_look
 from groundlook.loop.parts import LoopSettings
@@ -24,6 +24,8 @@ from groundlook.loop.refresh import refresh
 from tests.loop.house import House, quiet, trained, unsure
 
 COUNT = PIECE * (AHEAD + 6) + 5
+PER_LOOK = 3
+"""Pieces that are done between two looks."""
 
 
 @dataclass
@@ -35,6 +37,8 @@ class Hands:
     out: dict[int, Job] = field(default_factory=dict)
     most: int = 0
     cancelled: list[int] = field(default_factory=list)
+    looks: int = 0
+    read: list[int] = field(default_factory=list)
 
     def submit(self, kind: str, project: int, delay: float = 0.0, *, key: str = "", payload: bytes = b"") -> int:
         number = len(self.out) + 1
@@ -42,10 +46,15 @@ class Hands:
         self.most = max(self.most, sum(j.state == "queued" for j in self.out.values()))
         return number
 
-    def job(self, number: int) -> Job:
-        if self.out[number].state == "queued":
-            newest = max(n for n, j in self.out.items() if j.state == "queued")
+    def states(self, jobs: Sequence[int]) -> dict[int, JobState]:
+        self.looks += 1
+        waiting = sorted(n for n, j in self.out.items() if j.state == "queued")
+        for newest in waiting[-PER_LOOK:]:
             self.out[newest] = self._do(self.out[newest])
+        return {number: self.out[number].state for number in jobs}
+
+    def job(self, number: int) -> Job:
+        self.read.append(number)
         return self.out[number]
 
     def _do(self, job: Job) -> Job:
@@ -106,6 +115,9 @@ def test_others_look_and_we_write_down() -> None:
     refresh(found.loop, 7, lambda share, text: told.append(text))
     assert found.calls.get("predicted", 0) == 0, "nobody looked here"
     assert hands.most <= AHEAD
+    pieces = -(-COUNT // PIECE)
+    assert len(hands.read) == len(set(hands.read)) == pieces, "what a piece carries is read once, when it is done"
+    assert hands.looks <= pieces / PER_LOOK + 2, "one look at all of them, not at each"
     version = found.cards[-1].version
     assert found.store.scores(7, version) == alone.store.scores(7, version)
     ids = list(found.tasks)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from groundlook.core.errors import InvalidInput
 from groundlook.core.ports import Handler
-from groundlook.core.types import Job
+from groundlook.core.types import Job, JobState
 from groundlook_adapters.jobs.ledger import Ledger
 from groundlook_adapters.jobs.shift import Shift
 
@@ -38,6 +38,10 @@ class Engine(ABC):
     def job(self, job: int) -> Job:
         """See `core.ports.Jobs`."""
         return self._ledger.job(job)
+
+    def states(self, jobs: Sequence[int]) -> dict[int, JobState]:
+        """See `core.ports.Jobs`."""
+        return self._ledger.states(jobs)
 
     def jobs(self, project: int | None = None) -> list[Job]:
         """See `core.ports.Jobs`."""

@@ -54,6 +54,9 @@ class Ledger(Protocol):
     def job(self, job: int) -> Job:
         """See `core.ports.Jobs`."""
 
+    def states(self, jobs: Sequence[int]) -> dict[int, JobState]:
+        """See `core.ports.Jobs`."""
+
     def jobs(self, project: int | None) -> list[Job]:
         """See `core.ports.Jobs`."""
 

@@ -72,6 +72,11 @@ class RedisLedger:
             raise _unknown(job)
         return _job(row, payload, body)
 
+    def states(self, jobs: Sequence[int]) -> dict[int, JobState]:
+        """See `Ledger`."""
+        found = self._call("states", *jobs) if jobs else []
+        return {job: state.decode() for job, state in zip(jobs, found, strict=True) if state}
+
     def jobs(self, project: int | None) -> list[Job]:
         """See `Ledger`."""
         return [_job(row) for row in self._call("jobs", "" if project is None else project)]

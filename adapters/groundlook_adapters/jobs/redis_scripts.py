@@ -233,6 +233,12 @@ local id = ARGV[2]
 return {listed({id})[1] or false, get(id, 'payload') or '', call('GET', P .. 'body:' .. id) or ''}
 """
 
+_STATES = """
+local found = {}
+for at = 2, #ARGV do found[at - 1] = get(ARGV[at], 'state') or '' end
+return found
+"""
+
 _JOBS = """
 local of = ARGV[2] == '' and 'all' or 'of:' .. ARGV[2]
 return listed(call('ZREVRANGE', P .. of, 0, LISTED - 1))
@@ -289,6 +295,7 @@ _BODIES = {
     "running": _RUNNING,
     "release": _RELEASE,
     "job": _JOB,
+    "states": _STATES,
     "jobs": _JOBS,
     "dead": _DEAD,
     "cancel": _CANCEL,

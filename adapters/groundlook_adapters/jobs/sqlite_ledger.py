@@ -121,6 +121,11 @@ class SqliteLedger:
         with self._read() as db:
             return self._one(db, job)
 
+    def states(self, jobs: Sequence[int]) -> dict[int, JobState]:
+        """See `Ledger`."""
+        with self._read() as db:
+            return dict(db.execute(sql.STATES, {"ids": json.dumps(list(jobs))}).fetchall())
+
     def jobs(self, project: int | None) -> list[Job]:
         """See `Ledger`."""
         with self._read() as db:

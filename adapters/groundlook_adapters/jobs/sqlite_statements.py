@@ -34,6 +34,7 @@ _MINE = "id = :id and worker = :worker and attempts = :attempts"
 _ENDED = "state in ('done', 'cancelled')"
 
 ONE = f"{_WHOLE} where id = :id"
+STATES = "select id, state from job where id in (select value from json_each(:ids))"
 _LIST = f"select {_HEAD}, x'', x'', worker, started from job where {{}} order by id desc limit {LISTED}"
 _OF = "coalesce(project = :project, true)"
 ALL = _LIST.format(_OF)

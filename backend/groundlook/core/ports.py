@@ -19,6 +19,7 @@ from groundlook.core.types import (
     Control,
     Done,
     Job,
+    JobState,
     ModelCard,
     ModelVersion,
     Original,
@@ -319,6 +320,9 @@ class Jobs(Protocol):
     def job(self, job: int) -> Job:
         """Raises NotFound."""
 
+    def states(self, jobs: Sequence[int]) -> dict[int, JobState]:
+        """Of those of `jobs` that are known; without reading what they carry."""
+
     def jobs(self, project: int | None = None) -> list[Job]:
         """Newest first, at most 500, without payload and body."""
 
@@ -344,6 +348,9 @@ class Registry(Protocol):
 
     def save(self, project: int, card: ModelCard, weights: Path) -> None:
         """Keep a version with a copy of its weights; one that is kept already is left as it is."""
+
+    def judged(self, project: int, card: ModelCard) -> None:
+        """Keep what the gate said of a version last: the verdict and the metrics of `card`. Raises NotFound."""
 
     def cards(self, project: int) -> list[ModelCard]:
         """Every version kept, oldest first."""
@@ -371,6 +378,7 @@ class Registry(Protocol):
 class Tracker(Protocol):
     """Where model versions are told of outside, for people who compare experiments there."""
 
-    def track(self, project: Project, versions: Sequence[tuple[ModelCard, str]]) -> int:
-        """Write those that are not there yet, and of all their state: "serving", "withdrawn" or "kept"; how many were
-        new. Again changes nothing. Raises Busy where nobody answers."""
+    def track(self, project: Project, versions: Sequence[tuple[ModelCard, str, Sequence[Path]]]) -> int:
+        """Write those that are not there yet, or were judged again since, with the files of their reports, and of all
+        their state: "serving", "withdrawn" or "kept"; how many were written. Again changes nothing. Raises Busy where
+        nobody answers."""

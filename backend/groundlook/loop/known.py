@@ -18,6 +18,8 @@ from groundlook.core.types import Annotation, ModelVersion, Score, Task
 from groundlook.loop.ground import ToLonLat, ground_of
 
 SPLITS = ("train", "val", "margin")
+UNREAD = "annotations that can't be read"
+"""Of how many there are, of those that Label Studio counts: else one of them would have all read at every look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def listed(tasks: Sequence[Task], served: Sequence[Annotation], to_lonlat: ToLon
 
 def still_holds(rows: TaskRows, served: Sequence[Annotation], tasks: int, annotations: int) -> TaskRows | None:
     """`rows` with what was labelled since, None where they have to be listed again. `served`: the annotations known
-    now; `tasks`, `annotations`: how many Label Studio has."""
+    now; `tasks`, `annotations`: how many Label Studio has, of annotations those that can be read."""
     now = {a.id for a in served}
     if not rows.telling or tasks != len(rows.tasks) or annotations != len(now) or not rows.served <= now:
         return None

@@ -59,7 +59,8 @@ def _handed_out(
                 out[_submit(loop, project.id, head, piece, fresh)] = piece
             if not out:
                 return
-            ended = [job for job in out if loop.jobs.job(job).state not in ("queued", "running")]
+            states = loop.jobs.states(list(out))  # without what they carry, which is read once, when it is ended
+            ended = [job for job in out if states.get(job) not in ("queued", "running")]
             for job in ended:
                 piece = out.pop(job)
                 found = _brought_back(loop.jobs.job(job))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from groundlook.core.pool import Pool, Round
 from groundlook.core.types import ModelVersion, Project
-from groundlook.loop.known import SPLITS, ScoreRows, TaskRows, listed, scores_of, still_holds
+from groundlook.loop.known import SPLITS, UNREAD, ScoreRows, TaskRows, listed, scores_of, still_holds
 from groundlook.loop.lead import effort_of, seconds_of
 from groundlook.loop.parts import Loop
 from groundlook.loop.said import counts_name, kind_of, proba_name, truth_name
@@ -42,7 +42,8 @@ def task_rows(loop: Loop, project: Project, fresh: bool = False) -> TaskRows:
     kept = loop.known.rows.get(project.id)
     if kept is not None and not fresh:
         state = loop.labels.state(project)
-        found = still_holds(kept, served, state.tasks, state.annotations)
+        readable = state.annotations - int(loop.store.value(project.id, UNREAD))
+        found = still_holds(kept, served, state.tasks, readable)
         if found is not None:
             return found
     rows = listed(loop.labels.tasks(project), served, loop.to_lonlat)

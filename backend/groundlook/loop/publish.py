@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -12,9 +13,12 @@ from groundlook.loop.parts import Loop, is_withdrawn, known_answers, serving_ver
 from groundlook.loop.pool import open_tasks, task_rows
 from groundlook.loop.rank import rank
 
+log = logging.getLogger("groundlook.loop")
+
 BARE = "tasks without features"
 """Of the number that the last window found."""
 NUMBER = "window"
+TAKEN = "windows of another home that were replaced"
 
 
 def publish(loop: Loop, project: Project, strategy: str = "", length: int = 0) -> str:
@@ -25,14 +29,45 @@ def publish(loop: Loop, project: Project, strategy: str = "", length: int = 0) -
         if window is None:
             return "no open task to publish"
         predictions = known_answers(loop, project, window.model, [t.task_id for t in window.tasks])
+        other = _stranger(loop, project, window)
         loop.queue.publish(project, window, predictions)
         window = replace(window, published=loop.clock())
         loop.store.add_window(project.id, window)
+        if other:
+            _tell(loop, project, window, other)
         loop.jobs.submit("prewarm", project.id)
         loop.jobs.submit("clean", project.id)
         if is_withdrawn(loop, project.id, window.model):  # somebody rolled back while it was made
             return publish(loop, project, strategy, length)
-        return told(window)
+        return told(window) + (f", in the place of another home's {other}" if other else "")
+
+
+def _stranger(loop: Loop, project: Project, coming: Window) -> str:
+    """The window that Label Studio serves, where another home published it: a CI's, say, beside a service that does not
+    know of its model. "" where this home did, though it may have been killed before it wrote that down."""
+    served = loop.labels.state(project).version
+    model, _, number = served.rpartition("+w")
+    now = loop.store.current_window(project.id)
+    if not model or not number.isdecimal() or (now is not None and now.version == served):
+        return ""
+    ours = loop.store.windows(project.id)
+    if any(window.version == served for window in ours):
+        return ""
+    lost = int(number) < coming.number and all(window.number != int(number) for window in ours)
+    return "" if lost and any(str(window.model) == model for window in (*ours, coming)) else served
+
+
+def _tell(loop: Loop, project: Project, window: Window, other: str) -> None:
+    """The queue has one owner: who answers Label Studio has to publish, too, or predictions pile up. So it is taken;
+    but never in silence, for the other one may have learned more."""
+    loop.store.next_number(project.id, TAKEN)
+    log.warning(
+        "project %s: %s takes the place of %s, which another Groundlook published: give both the same GROUNDLOOK_HOME, "
+        "or each goes on taking the queue from the other",
+        project.id,
+        window.version,
+        other,
+    )
 
 
 def plan(loop: Loop, project: Project, strategy: str = "", length: int = 0, keep: bool = True) -> Window | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from groundlook.core.ports import Progress
 from groundlook.core.types import Project, Window
+from groundlook.loop.known import UNREAD
 from groundlook.loop.parts import Loop, is_withdrawn, serving_version
 from groundlook.loop.publish import publish
 from groundlook.loop.refresh import CONFIG, config_mark, seen_key
@@ -23,8 +24,8 @@ def sync(loop: Loop, project_id: int, progress: Progress) -> str:
     if state.config != project.config:
         project = replace(loop.store.project(project_id), config=state.config)
         loop.store.put_project(project)
-    if state.annotations != len(loop.store.served(project_id)):
-        _recount(loop, project)
+    if state.annotations - len(loop.store.served(project_id)) != loop.store.value(project_id, UNREAD):
+        _recount(loop, project, state.annotations)
     seen = loop.store.value(project_id, seen_key(loop, serving_version(loop, project_id)))
     if state.tasks != seen or (seen and loop.store.value(project_id, CONFIG) != config_mark(project)):
         _submit(loop, "refresh", project_id)
@@ -54,14 +55,15 @@ def _served(loop: Loop, project: Project) -> str:
     return loop.labels.state(project).version
 
 
-def _recount(loop: Loop, project: Project) -> None:
-    """Annotations that no event told us of, or that are gone."""
+def _recount(loop: Loop, project: Project, counted: int) -> None:
+    """Annotations that no event told us of, or that are gone. `counted`: how many Label Studio had before."""
     before = {a.id for a in loop.store.served(project.id)}
     found = loop.labels.annotations(project)
     keep_truth(loop.features, project, found)
     loop.store.add_served(project.id, found)
     gone = before - {a.id for a in found}  # never one that an event brought while we listed
     loop.store.drop_served(project.id, sorted(gone))
+    loop.store.put_value(project.id, UNREAD, max(0, counted - len(found)))
 
 
 def _runs_dry(loop: Loop, project_id: int, window: Window) -> bool:

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from groundlook.loop import Loop
 from groundlook.loop.answer import served_version
-from groundlook.loop.publish import BARE
+from groundlook.loop.publish import BARE, TAKEN
 
 REGISTRY = CollectorRegistry()
 PREDICTIONS = Counter("groundlook_predictions", "Predictions answered", registry=REGISTRY)
@@ -44,15 +44,19 @@ class LoopCollector(Collector):
         bare = GaugeMetricFamily(
             "groundlook_rank_bare", "Open tasks that the last window had no features of", labels=["project"]
         )
+        taken = CounterMetricFamily(
+            "groundlook_windows_taken", "Windows of another home that this one replaced", labels=["project"]
+        )
         counts: Counts[tuple[str, str]] = Counts()
         for project in self._loop.store.projects():
             windows = self._loop.store.windows(project.id)
             counts.update((w.strategy, _kind(w.fallback)) for w in windows if w.fallback)
             now.add_metric([str(project.id)], float(bool(windows and windows[-1].fallback)))
             bare.add_metric([str(project.id)], self._loop.store.value(project.id, BARE))
+            taken.add_metric([str(project.id)], self._loop.store.value(project.id, TAKEN))
         for key, number in sorted(counts.items()):
             total.add_metric(list(key), number)
-        yield from (total, now, bare)
+        yield from (total, now, bare, taken)
 
     def _projects(self) -> Iterator[Metric]:
         served = GaugeMetricFamily("groundlook_annotations", "Annotations known", labels=["project"])

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from pyproj import Geod
 
 from groundlook.core.geo import GeoRef, Points, TileRef, WindowPx
@@ -163,10 +164,16 @@ def _kept(ring: Points, size: tuple[int, int]) -> Points:
     """The corners, or the whole ring where some edge is curved."""
     n = len(ring) // 4
     corners = ring[::n]
-    following = np.roll(corners, -1, axis=0)
-    off = np.hypot(*(ring[n // 2 :: n] - (corners + following) / 2).T)
-    pixel = np.hypot(*(following - corners).T) / (size[0], size[1], size[0], size[1])
-    return ring if (off > _CURVED_PX * pixel).any() else corners
+    return ring if is_curved(corners, ring[n // 2 :: n], np.array(size)) else corners
+
+
+def is_curved(corners: Points, middles: Points, size: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether some edge is further from straight than half a pixel. `corners` (…, 4, 2); `middles` (…, 4, 2) of the
+    edges that begin there; `size` (…, 2) in px."""
+    following = np.roll(corners, -1, axis=-2)
+    off = np.linalg.norm(middles - (corners + following) / 2, axis=-1)
+    pixel = np.linalg.norm(following - corners, axis=-1) / np.concatenate([size, size], axis=-1)
+    return np.asarray((off > _CURVED_PX * pixel).any(axis=-1))
 
 
 def _around_pole(place: OnEarth) -> Points:

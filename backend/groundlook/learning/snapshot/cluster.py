@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,7 @@ def common(found: Cluster) -> Region:
     if len(set(shapes)) == 1:
         return newest
     if all(isinstance(shape, Box) and not shape.rotation for shape in shapes):
-        x0, y0, x1, y1 = np.median([envelope(shape) for shape in shapes], axis=0).tolist()
+        x0, y0, x1, y1 = map(median, zip(*map(envelope, shapes), strict=True))
         return replace(newest, shape=Box(x0, y0, x1 - x0, y1 - y0))
     outlines = [_outline(shape) for shape in shapes]
     likeness = [sum(iou(a, b) for j, b in enumerate(outlines) if j != i) for i, a in enumerate(outlines)]
@@ -69,15 +69,15 @@ def common(found: Cluster) -> Region:
 
 def _pairs(flat: Sequence[tuple[int, Region]]) -> list[tuple[int, int]]:
     """Rows of `flat` that overlap enough, each of another annotator; one label first, then the closest."""
+    who = np.array([who for who, _ in flat])
     sides = np.array([envelope(region.shape) for _, region in flat], np.float64).reshape(-1, 4)
-    touching = box_iou(sides, sides) > 0
-    outlines = [_outline(region.shape) for _, region in flat]
+    one, other = np.nonzero(np.triu(box_iou(sides, sides) > 0, 1) & (who[:, None] != who))
+    outlines = {i: _outline(flat[i][1].shape) for i in {*one.tolist(), *other.tolist()}}
     found = []
-    for i, j in combinations(range(len(flat)), 2):
-        if flat[i][0] != flat[j][0] and touching[i, j]:
-            overlap = iou(outlines[i], outlines[j])
-            if overlap >= SAME_PLACE:
-                found.append((flat[i][1].label != flat[j][1].label, -overlap, i, j))
+    for i, j in zip(one.tolist(), other.tolist(), strict=True):
+        overlap = iou(outlines[i], outlines[j])
+        if overlap >= SAME_PLACE:
+            found.append((flat[i][1].label != flat[j][1].label, -overlap, i, j))
     return [(i, j) for *_, i, j in sorted(found)]
 
 
@@ -86,7 +86,8 @@ def _outline(shape: Shape) -> Any:
     if isinstance(shape, Mask):
         return shape.runs
     corners = shape.corners()
-    return shapely.make_valid(shapely.Polygon(corners)) if len(corners) > 2 else shapely.Polygon()
+    polygon = shapely.Polygon(corners) if len(corners) > 2 else shapely.Polygon()
+    return polygon if polygon.is_valid else shapely.make_valid(polygon)
 
 
 def iou(a: Any, b: Any) -> float:

@@ -42,13 +42,14 @@ def diff(before: Snapshot, after: Snapshot) -> Diff:
     old, new = ({e.task.id: e for e in snapshot.examples} for snapshot in (before, after))
     both = sorted(old.keys() & new.keys())
     tally = _Tally()
-    for task in sorted(old.keys() | new.keys()):
+    touched = {task for task in both if old[task].regions != new[task].regions}
+    for task in sorted(touched | (old.keys() ^ new.keys())):
         one, other = old.get(task), new.get(task)
         tally.add(one.regions if one else (), other.regions if other else ())
     return Diff(
         added=tuple(sorted(new.keys() - old.keys())),
         removed=tuple(sorted(old.keys() - new.keys())),
-        changed=tuple(task for task in both if _said(old[task]) != _said(new[task])),
+        changed=tuple(task for task in sorted(touched) if _said(old[task]) != _said(new[task])),
         moved=tuple(
             (task, old[task].task.split, new[task].task.split)
             for task in both

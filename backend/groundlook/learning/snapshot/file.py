@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from groundlook.core.codec import decode_region, decode_task, decode_tile, encode_region, encode_task
 from groundlook.core.errors import InvalidInput, NotFound
 from groundlook.core.types import Example, Snapshot, Task
+from groundlook.learning.snapshot.uncollected import uncollected
 
 FORMAT = 2
 """2: whole tasks with site and sensor, annotators, ground truth. 1 had no number, and of a task what trainings need."""
@@ -19,17 +21,21 @@ FORMAT = 2
 
 def snapshot_of(project: int, labels: Sequence[str], examples: Sequence[Example]) -> Snapshot:
     """The snapshot of these examples, with the id that its file will have."""
-    return Snapshot(_digest(_content(project, labels, examples)), project, tuple(labels), tuple(examples))
+    digest = hashlib.sha256()
+    for part in _content(project, labels, examples):
+        digest.update(part)
+    return Snapshot(digest.hexdigest(), project, tuple(labels), tuple(examples))
 
 
 def save_snapshot(snapshot: Snapshot, folder: Path) -> Path:
-    """Write it as `<id>.json`, whole or not at all; an existing file of that id is left as it is."""
+    """Write it as `<id>.json`, whole or not at all. A file of that id is left as it is, unless it was damaged."""
     path = folder / f"{snapshot.id}.json"
-    if not path.exists():
+    if not path.exists() or _digest(path) != snapshot.id:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        temporary = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
         try:
-            temporary.write_text(_content(snapshot.project, snapshot.labels, snapshot.examples))
+            with temporary.open("wb") as file:
+                file.writelines(_content(snapshot.project, snapshot.labels, snapshot.examples))
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -39,12 +45,14 @@ def save_snapshot(snapshot: Snapshot, folder: Path) -> Path:
 def load_snapshot(path: Path) -> Snapshot:
     """Read a saved snapshot, of this format or an earlier one. Raises ValueError when its content no longer has its
     hash."""
-    text = path.read_text()
-    if _digest(text) != path.stem:
-        raise ValueError(f"{path.name} was changed: its content has the hash {_digest(text)}")
-    body = json.loads(text)
-    decode = _example if body.get("format", 1) > 1 else _first_example
-    return Snapshot(path.stem, body["project"], tuple(body["labels"]), tuple(decode(e) for e in body["examples"]))
+    found = _digest(path)
+    if found != path.stem:
+        raise ValueError(f"{path.name} was changed: its content has the hash {found}")
+    with uncollected():
+        text = path.read_text("ascii")
+        examples, end = _read(text)
+        body = json.loads(f'{{"examples":[{text[end:]}')
+    return Snapshot(path.stem, body["project"], tuple(body["labels"]), examples)
 
 
 def list_snapshots(folder: Path) -> list[Path]:
@@ -64,18 +72,33 @@ def find_snapshot(folder: Path, start: str) -> Path:
     return next(iter(found.values()))
 
 
-def _digest(content: str) -> str:
-    return hashlib.sha256(content.encode()).hexdigest()
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _content(project: int, labels: Sequence[str], examples: Sequence[Example]) -> str:
-    body = {
-        "format": FORMAT,
-        "project": project,
-        "labels": list(labels),
-        "examples": [_plain(e) for e in examples],
-    }
-    return json.dumps(body, sort_keys=True, separators=(",", ":"))
+_HEAD = '{"examples":['
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_decode = json.JSONDecoder().raw_decode
+
+
+def _content(project: int, labels: Sequence[str], examples: Sequence[Example]) -> Iterator[bytes]:
+    """The file in parts: one JSON object without spaces, its keys sorted, ASCII. The examples come first in it, and one
+    after the other, so that a hundred thousand of them are never in memory as text, or as dicts."""
+    yield _HEAD.encode()
+    for i, example in enumerate(examples):
+        yield f"{',' if i else ''}{_encode(_plain(example))}".encode()
+    rest = _encode({"format": FORMAT, "labels": list(labels), "project": project})
+    yield f"],{rest[1:]}".encode()
+
+
+def _read(text: str) -> tuple[tuple[Example, ...], int]:
+    """The examples of a file, and where in it they end."""
+    examples, at = [], len(_HEAD)
+    while text[at] != "]":
+        body, at = _decode(text, at + (text[at] == ","))
+        examples.append(_example(body) if isinstance(body["task"], dict) else _first_example(body))
+    return tuple(examples), at
 
 
 def _plain(example: Example) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from groundlook.core.geometry import Shape, WholeTile, has_area
 from groundlook.core.types import Annotation, Example, Project, Snapshot, Task
 from groundlook.learning.snapshot.file import snapshot_of
-from groundlook.learning.snapshot.resolve import NEWEST, Rule, parse_rule, resolve
+from groundlook.learning.snapshot.resolve import NEWEST, Resolved, Rule, parse_rule, resolve
+from groundlook.learning.snapshot.uncollected import uncollected
 
 
 def rule_of(project: Project) -> Rule:
@@ -29,22 +30,25 @@ def make_snapshot(
     served = next((c for c in project.config.controls if c.name == project.config.control), None)
     several = served is not None and served.several
     said: dict[int, list[Annotation]] = {}
-    for annotation in annotations:
-        said.setdefault(annotation.task_id, []).append(_learnable(project, annotation))
-    examples = []
-    for task in sorted(tasks, key=lambda t: t.id):
-        found = resolve(said.get(task.id, ()), rule, several)
-        if found is not None:
-            ids = tuple(a.id for a in found.behind)
-            who = tuple(a.author for a in found.behind)
-            examples.append(Example(replace(task, labelled=True), found.regions, ids, who, found.ground_truth))
+    with uncollected():
+        for annotation in annotations:
+            said.setdefault(annotation.task_id, []).append(_learnable(project, annotation))
+        found = ((task, resolve(said.get(task.id, ()), rule, several)) for task in sorted(tasks, key=lambda t: t.id))
+        examples = [_example(task, resolved) for task, resolved in found if resolved is not None]
     return snapshot_of(project.id, project.config.labels, examples)
+
+
+def _example(task: Task, found: Resolved) -> Example:
+    task = task if task.labelled else replace(task, labelled=True)
+    ids, who = tuple(a.id for a in found.behind), tuple(a.author for a in found.behind)
+    return Example(task, found.regions, ids, who, found.ground_truth)
 
 
 def _learnable(project: Project, annotation: Annotation) -> Annotation:
     learns = _is_class if project.config.control_type == "Choices" else has_area
     labels = project.config.labels
-    return replace(annotation, regions=tuple(r for r in annotation.regions if r.label in labels and learns(r.shape)))
+    regions = tuple(r for r in annotation.regions if r.label in labels and learns(r.shape))
+    return annotation if len(regions) == len(annotation.regions) else replace(annotation, regions=regions)
 
 
 def _is_class(shape: Shape) -> bool:

@@ -12,13 +12,14 @@ import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from groundlook.core.codec import decode_region, decode_task, encode_region, encode_task
 from groundlook.core.ports import Labels, Progress
 from groundlook.core.types import Annotation, Project, Said
+from groundlook.learning.snapshot.uncollected import uncollected
 
 log = logging.getLogger("groundlook.learning")
 
@@ -26,6 +27,7 @@ FOLDER = ".reading"
 PAGE = 100
 """Tasks in one answer: a brush mask alone may take a megabyte."""
 _FORMAT = 1
+_PLAIN = tuple(field.name for field in fields(Annotation) if field.name != "regions")
 
 
 def read_said(labels: Labels, project: Project, folder: Path, progress: Progress) -> list[Said]:
@@ -73,7 +75,8 @@ class _Kept:
     def get(self, marks: Mapping[int, str]) -> dict[int, Said]:
         """What is kept of tasks under the marks that they have now."""
         rows = self._db.execute("SELECT task, mark, body FROM said")
-        return {task: _decoded(body) for task, mark, body in rows if marks.get(task) == mark}
+        with uncollected():
+            return {task: _decoded(body) for task, mark, body in rows if marks.get(task) == mark}
 
     def put(self, marks: Mapping[int, str], said: Sequence[Said]) -> None:
         """On disk when this returns, whole or not at all."""
@@ -105,10 +108,13 @@ def _opened(path: Path, reader: str) -> sqlite3.Connection:
 
 
 def _encoded(said: Said) -> str:
-    annotations = [
-        {**asdict(replace(a, regions=())), "regions": [encode_region(r) for r in a.regions]} for a in said.annotations
-    ]
+    annotations = [_plain(annotation) for annotation in said.annotations]
     return json.dumps([encode_task(said.task), annotations, list(said.problems)], separators=(",", ":"))
+
+
+def _plain(annotation: Annotation) -> dict[str, Any]:
+    body = {name: getattr(annotation, name) for name in _PLAIN}
+    return {**body, "regions": [encode_region(r) for r in annotation.regions]}
 
 
 def _decoded(text: str) -> Said:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from groundlook.core.geo import TileRef
-from groundlook.core.geometry import Shape, has_area
+from groundlook.core.geometry import Box, Shape, has_area
 from groundlook.core.mask import Mask
-from groundlook.core.types import Example, Snapshot
+from groundlook.core.types import Snapshot
 
 Square = Callable[[TileRef], float | None]
 """Square metres on the ground of a tile; None where it has no place on Earth."""
@@ -55,56 +58,105 @@ class Stats:
 
 def stats(snapshot: Snapshot, square: Square) -> Stats:
     """Count and measure. Overlaps between regions, and between tiles, count as often as they are there."""
-    whole = _part(snapshot.labels)
-    splits: dict[str, PartStats] = {}
-    sites: dict[str, PartStats] = {}
-    sensors: dict[str, PartStats] = {}
-    for example in snapshot.examples:
-        task = example.task
-        named = ((splits, task.split), (sites, task.site), (sensors, task.sensor))
-        parts = [parts.setdefault(name, _part(snapshot.labels)) for parts, name in named]
-        _count(example, None if task.tile is None else square(task.tile), [whole, *parts])
-    people = Counter(name for e in snapshot.examples for name in set(e.annotators))
-    truth = sum(e.ground_truth for e in snapshot.examples)
-    return Stats(whole, _sorted(splits), _sorted(sites), _sorted(sensors), dict(sorted(people.items())), truth)
+    examples = snapshot.examples
+    counted = _counted(snapshot, square)
+    whole = _parts(counted, [""] * len(examples))
+    people = Counter(name for e in examples for name in set(e.annotators))
+    return Stats(
+        whole.get("") or PartStats(classes={label: ClassStats() for label in counted.labels}),
+        _parts(counted, [e.task.split for e in examples]),
+        _parts(counted, [e.task.site for e in examples]),
+        _parts(counted, [e.task.sensor for e in examples]),
+        dict(sorted(people.items())),
+        sum(e.ground_truth for e in examples),
+    )
 
 
-def area_px(shape: Shape) -> float:
-    """Square pixels; 0 of points and classes of whole tiles."""
-    if isinstance(shape, Mask):
-        return float(shape.area)
-    corners = shape.corners() if has_area(shape) else ()
-    if len(corners) < 3:
-        return 0.0
-    polygon = shapely.Polygon(corners)
-    return float((polygon if polygon.is_valid else shapely.make_valid(polygon)).area)
+def areas_px(shapes: Sequence[Shape]) -> NDArray[np.float64]:
+    """Square pixels (N,) of N shapes; 0 of points and classes of whole tiles."""
+    areas = np.zeros(len(shapes))
+    rings: list[tuple[int, NDArray[np.float64]]] = []
+    for i, shape in enumerate(shapes):
+        if isinstance(shape, Box):
+            areas[i] = abs(shape.width * shape.height)
+        elif isinstance(shape, Mask):
+            areas[i] = shape.area
+        elif has_area(shape) and len(corners := shape.corners()) > 2:
+            rings.append((i, corners))
+    if rings:
+        of = np.repeat(np.arange(len(rings)), [len(corners) for _, corners in rings])
+        polygons = shapely.polygons(shapely.linearrings(np.concatenate([c for _, c in rings]), indices=of))
+        broken = ~shapely.is_valid(polygons)
+        polygons[broken] = shapely.make_valid(polygons[broken])
+        areas[[i for i, _ in rings]] = shapely.area(polygons)
+    return areas
 
 
-def _count(example: Example, metres: float | None, parts: Iterable[PartStats]) -> None:
-    tile = example.task.tile
-    scale = None if metres is None or tile is None else metres / (tile.size[0] * tile.size[1])
-    measured = [(region.label, area_px(region.shape)) for region in example.regions]
-    for part in parts:
-        part.tiles += 1
-        part.empty += not example.regions
-        part.regions += len(example.regions)
-        part.m2 = _plus(part.m2, metres)
-        for label in {label for label, _ in measured}:
-            part.classes.setdefault(label, ClassStats()).tiles += 1
-        for label, px in measured:
-            found = part.classes[label]
-            found.regions += 1
-            found.px += px
-            found.m2 = _plus(found.m2, None if scale is None else px * scale)
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """N examples and their R regions. `of`: the example of each region (R,); `label`: its place in `labels`; `px`: its
+    area. `metres`: of each tile (N,), NaN unknown; `m2`: of each region (R,), likewise."""
+
+    labels: tuple[str, ...]
+    of: NDArray[np.int64]
+    label: NDArray[np.int64]
+    px: NDArray[np.float64]
+    metres: NDArray[np.float64]
+    m2: NDArray[np.float64]
 
 
-def _plus(before: float | None, more: float | None) -> float | None:
-    return before if more is None else (before or 0.0) + more
+def _counted(snapshot: Snapshot, square: Square) -> _Counted:
+    tiles = [e.task.tile for e in snapshot.examples]
+    known = [None if tile is None else square(tile) for tile in tiles]
+    metres = np.array([np.nan if one is None else one for one in known], np.float64)
+    sizes = np.array([1 if tile is None else tile.size[0] * tile.size[1] for tile in tiles], np.float64)
+    regions = [region for e in snapshot.examples for region in e.regions]
+    of = np.repeat(np.arange(len(tiles)), np.array([len(e.regions) for e in snapshot.examples], np.int64))
+    place = {label: i for i, label in enumerate(dict.fromkeys((*snapshot.labels, *(r.label for r in regions))))}
+    label = np.array([place[region.label] for region in regions], np.int64)
+    px = areas_px([region.shape for region in regions])
+    return _Counted(tuple(place), of, label, px, metres, px * (metres / sizes)[of])
 
 
-def _part(labels: Iterable[str]) -> PartStats:
-    return PartStats(classes={label: ClassStats() for label in labels})
+def _parts(counted: _Counted, names: Sequence[str]) -> dict[str, PartStats]:
+    """By name: `names` (N) says to which part each example belongs."""
+    order = {name: i for i, name in enumerate(sorted(set(names)))}
+    part = np.array([order[name] for name in names], np.int64)
+    wide = len(counted.labels)
+    cell = part[counted.of] * wide + counted.label
+    first = np.unique(counted.of * wide + counted.label, return_index=True)[1]  # of each label on each tile
+
+    def by_part(at: NDArray[np.int64], rows: NDArray[Any] | None = None) -> NDArray[Any]:
+        return np.bincount(at, rows, len(order))
+
+    def by_class(at: NDArray[np.int64], rows: NDArray[Any] | None = None) -> NDArray[Any]:
+        return np.bincount(at, rows, len(order) * wide).reshape(len(order), wide)
+
+    tiles, full = by_part(part), by_part(part[np.unique(counted.of)])
+    ground, placed = (by_part(part, rows) for rows in _known(counted.metres))
+    regions, shown, px = by_class(cell), by_class(cell[first]), by_class(cell, counted.px)
+    m2, on_map = (by_class(cell, rows) for rows in _known(counted.m2))
+    return {
+        name: PartStats(
+            tiles=int(tiles[i]),
+            empty=int(tiles[i] - full[i]),
+            regions=int(regions[i].sum()),
+            m2=float(ground[i]) if placed[i] else None,
+            classes={
+                label: ClassStats(
+                    regions=int(regions[i, j]),
+                    tiles=int(shown[i, j]),
+                    px=float(px[i, j]),
+                    m2=float(m2[i, j]) if on_map[i, j] else None,
+                )
+                for j, label in enumerate(counted.labels)
+            },
+        )
+        for name, i in order.items()
+    }
 
 
-def _sorted(parts: Mapping[str, PartStats]) -> dict[str, PartStats]:
-    return dict(sorted(parts.items()))
+def _known(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """`rows` with 0 for what is not known, and what is."""
+    known = np.isfinite(rows)
+    return np.where(known, rows, 0.0), known

@@ -22,7 +22,7 @@ from groundlook.learning.snapshot.resolve import Rule, parse_rule
 from groundlook.learning.snapshot.stats import Stats, stats
 from groundlook.loop.snapshot import read_snapshot, snapshots_of
 from groundlook.service.wiring.parts import Wired
-from groundlook_adapters.rasters.tiling.ground import ground, square_metres, tile_square_metres
+from groundlook_adapters.rasters.tiling.ground import grounds, square_metres, tile_square_metres
 from groundlook_adapters.vectors.datasets import DatasetTile, Form, export_dataset
 from groundlook_adapters.vectors.datasets.table import write_table
 
@@ -77,7 +77,8 @@ def take(wired: Wired, project: Project, resolve: str | None, progress: Progress
 
 def look(snapshot: Snapshot) -> Report:
     """Count, measure, and look for leaks."""
-    places = {e.task.tile: ground(e.task.tile) for e in snapshot.examples if e.task.tile is not None}
+    tiles = list(dict.fromkeys(e.task.tile for e in snapshot.examples if e.task.tile is not None))
+    places = dict(zip(tiles, grounds(tiles), strict=True))
     square = {tile: None if place is None else square_metres(place) for tile, place in places.items()}
     known = [place for place in places.values() if place is not None]
     covered = square_metres(shapely.union_all(known)) if known else None
