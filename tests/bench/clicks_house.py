@@ -6,8 +6,6 @@ that each object's exact mask is known.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +25,6 @@ from numpy.typing import NDArray
 from rasterio import Affine
 
 from groundlook.core.types import Project
-from groundlook.demo.studio import free_port
 from groundlook_adapters.labelstudio.config import parse_config
 from groundlook_adapters.rasters.reading.read import open_scene
 from groundlook_adapters.rasters.tiling.geotile import task_data
@@ -35,6 +32,7 @@ from groundlook_adapters.rasters.tiling.ingest import tiles
 from groundlook_adapters.store.sqlite import SqliteStore
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a bench is run from anywhere
+from tests.bench.own_service import OwnService, own_service
 from tests.weights.scenery import blocks
 
 TINY = Path(__file__).resolve().parents[1] / "weights" / "sam_tiny.safetensors"
@@ -92,15 +90,18 @@ def paint(path: Path, columns: int, rows: int, side: int, seed: int = 4) -> Pain
 class ClicksHouse:
     """A running service. `bodies`: the `data` of the task of each tile, in the order of `painted.objects`."""
 
-    url: str
-    process: psutil.Process
+    service: OwnService
     bodies: tuple[dict[str, Any], ...]
     painted: Painted
-    log: Path
+
+    @property
+    def process(self) -> psutil.Process:
+        """The service's."""
+        return self.service.process
 
     def client(self) -> httpx.Client:
         """One for each thread."""
-        return httpx.Client(base_url=self.url, timeout=120.0, trust_env=False)
+        return self.service.client()
 
     def body(self, tile: int, items: Sequence[Item], **more: Any) -> dict[str, Any]:
         """What Label Studio posts for prompts on a tile; `more`: of the task, `annotations` for one."""
@@ -187,32 +188,5 @@ def clicks_house(
     found, _ = tiles(open_scene(painted.path, [root]), painted.side, 0)
     refs = sorted(found, key=lambda r: r.window[1::-1])
     bodies = tuple(task_data(r, "train", f"http://127.0.0.1/tiles/{r.scene_id}") for r in refs)
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    ours = {"GROUNDLOOK_HOME": str(home), "GROUNDLOOK_URL": url, "GROUNDLOOK_ROOTS": str(root)}
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("GROUNDLOOK_")}
-    env = {**clean, **ours, "GROUNDLOOK_SAM": str(sam), "GROUNDLOOK_PARENT": str(os.getpid()), **(environ or {})}
-    command = [sys.executable, "-m", "groundlook", "serve", "--no-worker", "--attached", "--port", str(port)]
-    with (home / "serve.log").open("wb") as log:
-        process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    try:
-        _await(url, process, home / "serve.log")
-        yield ClicksHouse(url, psutil.Process(process.pid), bodies, painted, home / "serve.log")
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 90
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            httpx.get(f"{url}/health", timeout=2.0, trust_env=False)
-            return
-        except httpx.HTTPError:
-            time.sleep(0.1)
-    raise RuntimeError(f"the service did not start: {log.read_text(errors='replace')[-500:]}")
+    with own_service(home, root, {"GROUNDLOOK_SAM": str(sam), **(environ or {})}) as service:
+        yield ClicksHouse(service, bodies, painted)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import subprocess
 import sys
 import time
 import warnings
@@ -13,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
-import httpx
 import numpy as np
 import rasterio
 from rasterio.windows import Window
@@ -21,7 +18,6 @@ from rasterio.windows import Window
 from groundlook.core.geo import TileRef
 from groundlook.core.tiling import grid
 from groundlook.core.types import SceneRow
-from groundlook.demo.studio import free_port
 from groundlook_adapters.rasters.pictures.prerender import album, prerender
 from groundlook_adapters.rasters.pictures.render import RGB, Render
 from groundlook_adapters.rasters.reading.opened import close_idle
@@ -30,6 +26,9 @@ from groundlook_adapters.rasters.signing import tile_path
 from groundlook_adapters.rasters.tiling.geotile import task_data
 from groundlook_adapters.rasters.tiling.ingest import walk
 from groundlook_adapters.store.sqlite import SqliteStore
+
+sys.path.insert(0, str(Path(__file__).parent))
+from own_service import own_service
 
 TILE, KEY = 1024, b"bench" * 7
 
@@ -59,30 +58,11 @@ def endpoint(folder: Path, scene: Path, clients: int, rounds: int) -> tuple[list
     store.put_scene(SceneRow(found.id, found.source, found.etag, found.render.text(), found.width, found.height))
     store.close()
     (home / "tiles.key").write_bytes(KEY)
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    here = {"GROUNDLOOK_HOME": str(home), "GROUNDLOOK_ROOTS": str(folder), "GROUNDLOOK_URL": url}
-    command = [sys.executable, "-m", "groundlook", "serve", "--port", str(port), "--no-worker"]
-    child = subprocess.Popen(command, env={**os.environ, **here}, stderr=subprocess.DEVNULL)
-    try:
-        _await(url)
+    with own_service(home, folder) as service:
         paths = [tile_path(KEY, found.id, w) for w in grid(found.width, found.height, TILE, 0)]
-        cold = _ask(port, paths, clients)
-        cached = [s for _ in range(rounds) for s in _ask(port, paths, clients)]
-    finally:
-        child.terminate()
-        child.wait()
+        cold = _ask(service.port, paths, clients)
+        cached = [s for _ in range(rounds) for s in _ask(service.port, paths, clients)]
     return cold, cached
-
-
-def _await(url: str) -> None:
-    for _ in range(300):
-        try:
-            httpx.get(f"{url}/health", trust_env=False)
-            return
-        except httpx.HTTPError:
-            time.sleep(0.2)
-    raise AssertionError("the service did not start")
 
 
 def _ask(port: int, paths: list[str], clients: int) -> list[float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -21,7 +20,6 @@ from rasterio import Affine
 
 from groundlook.core.geo import Tile
 from groundlook.core.types import UNTRAINED_VERSION, ModelCard, Project, RankedTask, Window
-from groundlook.demo.studio import free_port
 from groundlook.learning.registry import FileRegistry, version_of
 from groundlook.models.weights.file import Weights, digest, save
 from groundlook.models.yolo import network
@@ -31,6 +29,9 @@ from groundlook_adapters.rasters.reading.read import open_scene, read_rgb
 from groundlook_adapters.rasters.tiling.geotile import task_data
 from groundlook_adapters.rasters.tiling.ingest import tiles
 from groundlook_adapters.store.sqlite import SqliteStore
+
+sys.path.insert(0, str(Path(__file__).parent))
+from own_service import own_service
 
 ARCH, LABELS, SIDE, TILE = "yolov5n.yaml", ("Building",), 3072, 512
 BOXES = 20
@@ -90,10 +91,8 @@ def serve_house(home: Path) -> Iterator[ServeHouse]:
     registry.save(SERVED, card, weights)
     registry.promote(SERVED, card.version, None)
     model = YoloModel.load(card, weights, LABELS)
-    with _service(home, raster.parent) as (port, pid):
-        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120.0, trust_env=False)
-        with client:
-            yield ServeHouse(client, psutil.Process(pid), model, bodies, pictures)
+    with own_service(home, raster.parent) as service, service.client() as client:
+        yield ServeHouse(client, service.process, model, bodies, pictures)
 
 
 def _raster(path: Path) -> Path:
@@ -134,35 +133,3 @@ def _projects(home: Path, card: ModelCard) -> None:
     for project, version in ((SERVED, card.version), (MODELLESS, UNTRAINED_VERSION)):
         store.put_project(Project(project, "http://127.0.0.1:9", "0" * 40, parse_config(CONFIG), "bench"))
         store.add_window(project, Window(1, version, tasks, time.time()))
-
-
-@contextmanager
-def _service(home: Path, root: Path) -> Iterator[tuple[int, int]]:
-    port = free_port()
-    ours = {"GROUNDLOOK_HOME": str(home), "GROUNDLOOK_URL": f"http://127.0.0.1:{port}", "GROUNDLOOK_ROOTS": str(root)}
-    env = {**{k: v for k, v in os.environ.items() if not k.startswith("GROUNDLOOK_")}, **ours}
-    command = [sys.executable, "-m", "groundlook", "serve", "--no-worker", "--attached", "--port", str(port)]
-    with (home / "serve.log").open("wb") as log:
-        parent = {"GROUNDLOOK_PARENT": str(os.getpid())}
-        process = subprocess.Popen(command, env={**env, **parent}, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    try:
-        _await(port, process, home / "serve.log")
-        yield port, process.pid
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _await(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 90
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            httpx.get(f"http://127.0.0.1:{port}/health", timeout=2.0, trust_env=False)
-            return
-        except httpx.HTTPError:
-            time.sleep(0.1)
-    raise RuntimeError(f"the service did not start: {log.read_text(errors='replace')[-500:]}")

@@ -17,12 +17,12 @@ from groundlook.core.errors import InvalidInput, InvalidWeights, TrainingFailed
 from groundlook.core.geo import Tile
 from groundlook.core.geometry import Box, WholeTile, envelope
 from groundlook.core.mask import Mask
+from groundlook.core.raster import crop
 from groundlook.core.types import ModelCard, ModelVersion, Region
 from groundlook.evaluation.evaluate import evaluate
 from groundlook.models.maskrcnn.network import build
 from groundlook.models.maskrcnn.predict import MaskRCNNModel, paste
 from groundlook.models.maskrcnn.train import MaskRCNNTrainer, cut_instances, pixels_of
-from groundlook.models.raster import crop
 from groundlook.models.training.parent import Recipe
 from groundlook.models.weights.file import Weights, digest, read, save
 

@@ -1,4 +1,4 @@
-"""U-Net and DeepLabV3+ through the same ports as YOLO; and regions as pixels and back."""
+"""U-Net and DeepLabV3+ through the same ports as YOLO."""
 
 from __future__ import annotations
 
@@ -8,22 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 if importlib.util.find_spec("segmentation_models_pytorch") is None:
     pytest.skip("the segmentation extra is not installed", allow_module_level=True)
 
 from groundlook.core.errors import Cancelled, InvalidConfig, InvalidInput, InvalidWeights, TrainingFailed
 from groundlook.core.geo import Tile
-from groundlook.core.geometry import Box, Ellipse, Point, Polygon, WholeTile
+from groundlook.core.geometry import Box, Ellipse, Point
 from groundlook.core.mask import Mask
+from groundlook.core.raster import class_map
 from groundlook.core.types import ModelCard, ModelVersion, Region
 from groundlook.evaluation.evaluate import evaluate
-from groundlook.evaluation.raster import class_map as evaluated_map
-from groundlook.models.raster import class_map, covered, fill, mask_at, masks_of
 from groundlook.models.segmentation.network import build
 from groundlook.models.segmentation.predict import SegmentationModel
 from groundlook.models.segmentation.regions import cells, regions_of
@@ -46,7 +43,7 @@ def scene(seed: int, side: int = 64) -> tuple[Tile, list[Region]]:
         pond = Ellipse(float(rng.integers(42, 50)), float(rng.integers(42, 50)), 11.0, 9.0)
         regions = [Region(Box(float(x), float(y), float(w), float(h)), "roof"), Region(pond, "water")]
         picture[y : y + h, x : x + w] = rng.normal((190, 90, 70), 8, (h, w, 3))
-        inside = covered(pond, side, side)
+        inside = class_map([Region(pond, "water")], LABELS, side, side) > 0
         picture[inside] = rng.normal((30, 60, 170), 8, (int(inside.sum()), 3))
     return Tile(np.clip(picture, 0, 255).astype(np.uint8)), regions
 
@@ -197,61 +194,6 @@ def test_wrong_weights_names_and_pixels_are_refused(untrained: Path, tmp_path: P
         load(torn, SMALL)
     unnamed = ModelCard(ModelVersion("unet", "0"), "unet", "", (), "")
     assert SegmentationModel.load(unnamed, untrained).labels == LABELS
-
-
-# pixels of regions, regions of pixels
-
-coordinates = st.floats(-5, 25, allow_nan=False)
-ring = st.lists(st.tuples(coordinates, coordinates), min_size=3, max_size=7)
-SIZE = (20, 16)
-
-
-@given(ring)
-def test_a_pixel_is_inside_when_its_centre_is(points: list[tuple[float, float]]) -> None:
-    polygon = shapely.Polygon(points)
-    if not polygon.is_valid or polygon.area == 0:
-        return
-    x, y = np.meshgrid(np.arange(SIZE[0]) + 0.5, np.arange(SIZE[1]) + 0.5)
-    sure = shapely.distance(polygon.exterior, shapely.points(x, y)) > 1e-6
-    inside = fill(np.array(points), *SIZE)
-    np.testing.assert_array_equal(inside[sure], shapely.contains_xy(polygon, x, y)[sure])
-
-
-@given(st.lists(ring, max_size=4))
-def test_training_and_evaluation_see_the_same_pixels(rings: list[list[tuple[float, float]]]) -> None:
-    regions = [Region(Polygon(tuple(r)), LABELS[i % 2]) for i, r in enumerate(rings)]
-    ours = class_map([*regions, Region(WholeTile(), "roof")], LABELS, *SIZE)
-    np.testing.assert_array_equal(ours, evaluated_map(regions, {"roof": 0, "water": 1}, *SIZE))
-
-
-def test_a_box_on_whole_pixels_has_its_area_and_a_mask_is_cut_to_the_tile() -> None:
-    assert covered(Box(2, 3, 5, 4), 20, 16).sum() == 20
-    assert covered(Box(-2, -3, 100, 100), 20, 16).all()
-    whole = Mask.of(np.ones((30, 30), dtype=bool))
-    assert covered(whole, 20, 16).all()
-    small = covered(Mask.of(np.ones((4, 5), dtype=bool)), 20, 16)
-    assert small.sum() == 20
-    assert not covered(Point(3, 3), 20, 16).any()
-    top = class_map([Region(Box(5, 5, 3, 3), "water"), Region(Box(0, 0, 20, 16), "roof")], LABELS, 20, 16)
-    assert top[6, 6] == 2  # the smaller lies on top, whatever the order
-
-
-@given(arrays(np.int64, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.integers(0, 3)))
-def test_masks_of_numbers_are_the_masks_of_each(numbers: np.ndarray) -> None:
-    found = masks_of(numbers)
-    assert set(found) == set(np.unique(numbers)) - {0}
-    for number, mask in found.items():
-        assert mask == Mask.of(numbers == number)
-
-
-@given(
-    arrays(np.bool_, st.tuples(st.integers(1, 6), st.integers(1, 6))),
-    st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)),
-)
-def test_a_mask_in_a_window_is_the_mask_on_the_tile(pixels: np.ndarray, edges: tuple[int, int, int, int]) -> None:
-    left, top, right, bottom = edges
-    whole = np.pad(pixels, ((top, bottom), (left, right)))
-    assert mask_at(pixels, left, top, whole.shape[1], whole.shape[0]) == Mask.of(whole)
 
 
 def test_pieces_touch_by_their_sides_and_small_or_vague_ones_are_left_out() -> None:

@@ -124,6 +124,21 @@ def test_50000_pixels_a_side_in_less_than_a_gigabyte(tmp_path: Path, dtype: str,
     assert int(words[5]) < 1000, f"{words[5]} MiB at the peak"
 
 
+def test_a_large_picture_that_is_shown_as_it_is_opens_without_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a third of a second and says nothing; of one with an alpha band, whether it has any data."""
+    place = rasterio.Affine(0.3, 0, 500000, 0, -0.3, 5400000)
+    profile = {"driver": "GTiff", "dtype": "uint8", "tiled": True, "SPARSE_OK": True, "crs": "EPSG:32631"}
+    for count, name in ((3, "plain.tif"), (4, "clear.tif")):
+        with rasterio.open(tmp_path / name, "w", count=count, width=4096, height=4096, transform=place, **profile):
+            pass
+    with pytest.raises(InvalidRaster, match="has no pixel with data"):
+        open_scene(tmp_path / "clear.tif", [tmp_path])
+    monkeypatch.delattr("groundlook_adapters.rasters.reading.read.sample")
+    assert open_scene(tmp_path / "plain.tif", [tmp_path]).stretch is None
+
+
 def test_one_block_that_fills_the_memory_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "strip.tif"
     with rasterio.open(

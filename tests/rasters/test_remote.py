@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from groundlook.core.errors import InvalidRaster, NotAllowed
 from groundlook_adapters.rasters.reading import opened as guard
-from groundlook_adapters.rasters.reading import remote
+from groundlook_adapters.rasters.reading import ranges, remote
 from groundlook_adapters.rasters.reading.opened import close_idle
 from groundlook_adapters.rasters.reading.read import open_scene, quicklook, read_rgb, read_window
 
@@ -30,10 +30,13 @@ Pixels = NDArray[np.uint8]
 
 @dataclass
 class Served:
-    """A folder on loopback. `asked`: (method, path, Range)."""
+    """A folder on loopback. `asked`: (method, path, Range). `away`: where every path redirects to, "" for nowhere;
+    `broken`: how many answers are 500 before it is well again."""
 
     port: int
     folder: Path
+    away: str = ""
+    broken: int = 0
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
 
     @property
@@ -59,6 +62,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.served.asked.append((self.command, self.path, wanted))
         name = self.path.partition("?")[0].rpartition("/")[2]
         path = self.served.folder / name
+        if self.served.away:
+            return self._send(302, b"", {"Location": self.served.away}, body)
+        if self.served.broken:
+            self.served.broken -= 1
+            return self._send(500, b"", {}, body)
         if name.startswith("redirect"):
             return self._send(302, b"", {"Location": "http://169.254.169.254/latest/meta-data"}, body)
         if name.startswith("secret"):
@@ -159,6 +167,58 @@ def test_a_listed_name_that_leads_inside(
     assert served.asked == []
     for admitted in ("127.0.0.1", served.host, "127.0.0.0/8"):
         assert remote.allowed(url, [listed, admitted]).port == served.port
+
+
+def test_a_redirect_that_comes_later_is_not_followed(served: Served, make_tif: MakeRaster, rgb: Pixels) -> None:
+    """A host that answered well when it was looked at, and then leads to another that nobody listed."""
+    make_tif(np.tile(rgb, (6, 6, 1)), "a.tif", tiled=True, blockxsize=256, blockysize=256)
+    handler = type("Bound", (Handler,), {})
+    inside = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    handler.served = Served(inside.server_port, served.folder)
+    thread = threading.Thread(target=inside.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        scene = open_scene(served.url("a.tif"), [], hosts=[served.host])
+        for already in (False, True):  # opened by then, so that GDAL itself would go on with what it gets
+            close_idle()
+            if already:
+                read_window(scene.source, (0, 0, 9, 9), [], etag=scene.etag, hosts=[served.host])
+            served.away = f"http://127.0.0.1:{inside.server_port}/a.tif"
+            with pytest.raises(NotAllowed, match=f"redirects to 'http://127.0.0.1:{inside.server_port}/a.tif'"):
+                read_window(scene.source, (1700, 1200, 256, 256), [], etag=scene.etag, hosts=[served.host])
+            served.away = ""
+        assert handler.served.asked == []  # type: ignore[attr-defined]
+        found = read_window(scene.source, (1700, 1200, 256, 256), [], etag=scene.etag, hosts=[served.host])
+        assert (found == np.tile(rgb, (6, 6, 1))[1200:1456, 1700:1956]).all(), "what could not be read is not kept"
+    finally:
+        inside.shutdown()
+        thread.join()
+        inside.server_close()
+
+
+def test_two_versions_of_a_file_are_never_mixed(served: Served, make_tif: MakeRaster, rgb: Pixels) -> None:
+    big = np.tile(rgb, (6, 6, 1))
+    make_tif(big, "a.tif", tiled=True, blockxsize=256, blockysize=256)
+    scene = open_scene(served.url("a.tif"), [], hosts=[served.host])
+    close_idle()
+    make_tif(255 - big, "a.tif", tiled=True, blockxsize=256, blockysize=256)
+    with pytest.raises(InvalidRaster, match="was replaced while it was read"):
+        read_window(scene.source, (1700, 1200, 256, 256), [], etag=scene.etag, hosts=[served.host])
+
+
+def test_a_server_that_stumbles_is_asked_again(
+    served: Served, make_tif: MakeRaster, rgb: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranges, "_PAUSE_S", 0.01)
+    make_tif(np.tile(rgb, (6, 6, 1)), "a.tif", tiled=True, blockxsize=256, blockysize=256)
+    scene = open_scene(served.url("a.tif"), [], hosts=[served.host])
+    served.broken = 1
+    found = read_window(scene.source, (1700, 1200, 90, 90), [], etag=scene.etag, hosts=[served.host])
+    assert (found == np.tile(rgb, (6, 6, 1))[1200:1290, 1700:1790]).all()
+    close_idle()
+    served.broken = 99
+    with pytest.raises(InvalidRaster, match=r"answered 500; try again later"):
+        read_window(scene.source, (1700, 1200, 90, 90), [], etag=scene.etag, hosts=[served.host])
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,18 @@ def test_extra_params_choose_among_the_files_of_the_admin_only(tmp_path: Path) -
         reader(project, inside.replace("home/weights/", "home/weights/../../"))
 
 
+def test_a_link_counts_as_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "weights").mkdir(parents=True)
+    (tmp_path / "home").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "weights" / "out").symlink_to("/etc")
+    reader = PlanReader(Settings(home=tmp_path / "home"))
+    project = Project(1, "http://127.0.0.1", "t", CONFIG)
+    inside = f'[models.s]\nkind = "sam"\nweights = "{tmp_path}/home/weights/s.pth"\n'
+    assert reader(project, inside).settings["plan"]["models"]
+    with pytest.raises(NotAllowed, match="connect --plan"):
+        reader(project, inside.replace("s.pth", "out/passwd"))
+
+
 @pytest.mark.parametrize("value", ["inf", "nan"])
 def test_a_tolerance_is_a_length(value: str) -> None:
     with pytest.raises(InvalidConfig, match="0 metres or more"):

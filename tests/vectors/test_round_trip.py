@@ -15,7 +15,7 @@ from groundlook.core.geo import GeoRef
 from groundlook.core.geometry import Box, Ellipse, Point, Polygon, Shape, WholeTile
 from groundlook.core.mask import Mask
 from groundlook_adapters.labelstudio.values import SHAPES, decode_value, encode_value
-from groundlook_adapters.vectors.geometry.shapes import map_to_shapes, shape_to_map, to_geometry
+from groundlook_adapters.vectors.geometry.shapes import shape_to_map, to_geometry, to_pixel, to_shape
 
 SIZE = (1024, 768)
 
@@ -80,7 +80,7 @@ def there_and_back(shape: Shape, grid: GeoRef) -> Shape:
     assert placed is not None
     assert not repaired
     assert placed.is_valid
-    (back,) = map_to_shapes(placed, grid, type(shape), SIZE)
+    (back,) = to_shape(to_pixel(placed, grid), type(shape), SIZE)
     return back
 
 
@@ -161,6 +161,6 @@ def test_masks_come_back_pixel_for_pixel(mask: Mask, grid: GeoRef) -> None:
 def test_whole_tiles(grid: GeoRef) -> None:
     placed, _ = shape_to_map(WholeTile(), grid, SIZE)
     assert placed is not None
-    assert map_to_shapes(placed, grid, WholeTile, SIZE) == [WholeTile()]
-    (as_box,) = map_to_shapes(placed, grid, Box, SIZE)
+    assert to_shape(to_pixel(placed, grid), WholeTile, SIZE) == [WholeTile()]
+    (as_box,) = to_shape(to_pixel(placed, grid), Box, SIZE)
     assert distance(as_box, WholeTile()) < 1e-3

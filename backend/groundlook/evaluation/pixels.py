@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from groundlook.core.geometry import has_area
+from groundlook.core.raster import class_map
 from groundlook.core.tally import Ints, PixelTally
 from groundlook.core.types import Prediction, Region
-from groundlook.evaluation.raster import class_map
 
 
 class Pixels:
@@ -23,8 +23,8 @@ class Pixels:
     def add(self, prediction: Prediction, truth: Sequence[Region], size: tuple[int, int]) -> None:
         """One tile of `size` (width, height)."""
         width, height = size
-        wanted = class_map(truth, self._place, width, height)
-        found = class_map(prediction.regions, self._place, width, height)
+        wanted = class_map(truth, self._labels, width, height)
+        found = class_map(prediction.regions, self._labels, width, height)
         drawn = [self._place[r.label] for r in truth if r.label in self._place and has_area(r.shape)]
         classes = len(self._labels) + 1
         by_class = [np.bincount(part.ravel(), minlength=classes) for part in (wanted, found, wanted[wanted == found])]

@@ -205,12 +205,17 @@ def stretched(render: Render, sample: NDArray[Any], valid: NDArray[np.bool_]) ->
     """`render` with the stretch that its mode needs: 2–98 % of the valid values. `sample`: (H, W, len(needs())), an
     overview; `valid`: (H, W). "linear" becomes "auto": with a stretch they are the same picture, so the same text."""
     _check_reflectance(render, sample, valid)
-    as_is = render.mode == "auto" and not render.expressions and sample.dtype == np.uint8
-    if render.stretch is not None or as_is:
+    if render.stretch is not None or needs_no_sample(render, [str(sample.dtype)]):
         return render
     mode = "auto" if render.mode == "linear" else render.mode
     limits = tuple(_limits(values[valid]) for values in _channels(sample, render))
     return replace(render, stretch=limits, mode=mode)
+
+
+def needs_no_sample(render: Render, dtypes: Sequence[str]) -> bool:
+    """Whether `render` shows the bands that it needs, of `dtypes`, as they are, so that `stretched` would look at no
+    value."""
+    return render.mode == "auto" and not render.expressions and all(name == "uint8" for name in dtypes)
 
 
 def _check_reflectance(render: Render, sample: NDArray[Any], valid: NDArray[np.bool_]) -> None:

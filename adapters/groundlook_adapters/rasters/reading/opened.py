@@ -24,6 +24,7 @@ from groundlook.core.geo import WindowPx
 from groundlook_adapters.rasters.reading import remote, vrt
 from groundlook_adapters.rasters.reading.files import DRIVERS, driver_of, driver_of_head, etag, resolve, stamp
 from groundlook_adapters.rasters.reading.pool import Held, Key, Pool
+from groundlook_adapters.rasters.reading.ranges import OneFile, Ranges
 from groundlook_adapters.rasters.reading.warp import needs_warp, warped
 
 _GDAL = {
@@ -54,7 +55,7 @@ _seen = remote.Memory()
 @dataclass(frozen=True, slots=True)
 class Place:
     """A raster that may be read. `name`: its real path or its URL. `key`: what changes when it must be opened anew.
-    `etag`: "" for a file in a bucket, whose content says it once it is open."""
+    `etag`: "" for a file in a bucket, whose content says it once it is open. `served`: of one behind http(s)."""
 
     name: str
     gdal: str
@@ -64,6 +65,7 @@ class Place:
     etag: str
     within: tuple[Path, ...]
     shows: tuple[Path, ...] = ()
+    served: tuple[remote.Remote, remote.Look] | None = None
 
 
 def place_of(source: str | os.PathLike[str], roots: Sequence[Path] | None, hosts: Sequence[str] = ()) -> Place:
@@ -95,9 +97,8 @@ def _remote(text: str, hosts: Sequence[str]) -> Place:
     driver = driver_of_head(looked.head, found.url)
     if driver not in DRIVERS:
         raise NotAllowed(f"{found.url} is a {driver}, which names further files; give those themselves")
-    named = found.version(looked.etag)
-    options = tuple(named.options().items())
-    return Place(named.url, named.gdal, (driver,), options, (named.url, looked.etag), looked.etag, ())
+    options, key = tuple(found.options().items()), (found.url, looked.etag)
+    return Place(found.url, found.gdal, (driver,), options, key, looked.etag, (), served=(found, looked))
 
 
 def _beside(path: Path) -> list[str]:
@@ -148,11 +149,13 @@ def opened_place(place: Place, etag: str | None = None) -> Iterator[tuple[str, A
             mark = place.etag or _fingerprint(place, held)
             check_etag(place, mark, etag)
             yield mark, held.dataset
+            held.check()
         except GroundlookError:
             _back(place, held)
             raise
         except _ERRORS as error:
             _close(held)
+            _check(held)
             raise InvalidRaster(_broken(place, error)) from None
         except BaseException:
             _close(held)
@@ -175,7 +178,9 @@ def close_idle() -> None:
 
 
 def _back(place: Place, held: Held | None) -> None:
-    if held is not None:
+    if held is not None and held.ranges is not None and held.ranges.failure is not None:
+        held.close()  # GDAL keeps blocks of what it could not read
+    elif held is not None:
         _idle.give(place.key, held)
 
 
@@ -184,26 +189,42 @@ def _close(held: Held | None) -> None:
         held.close()
 
 
+def _check(held: Held | None) -> None:
+    if held is not None:
+        held.check()
+
+
 def _open(place: Place) -> Held:
     for file in place.shows:
         _check_source(place, file)
-    dataset = _first(place)
-    held = Held(dataset)
+    ranges = None if place.served is None else Ranges(*place.served)
+    try:
+        dataset = _first(place, ranges)
+    except BaseException:
+        if ranges is not None:
+            ranges.close()
+            if ranges.failure is not None:
+                raise ranges.failure from None
+        raise
+    held = Held(dataset, ranges=ranges)
     try:
         _check_overviews(place, dataset)
-        held = replace(held, files=tuple(dataset.files))
+        held = replace(held, files=tuple(file for file in dataset.files if file != dataset.name))
         _check_files(place, held)
         _check_blocks(place, dataset)
         if needs_warp(dataset):
-            held = Held(warped(dataset), held.files, (dataset,))
+            held = replace(held, dataset=warped(dataset), under=(dataset,))
     except BaseException:
         held.close()
         raise
     return held
 
 
-def _first(place: Place) -> Any:
+def _first(place: Place, ranges: Ranges | None) -> Any:
     """Opened by the only driver that fits it; in a bucket each is tried, as GDAL alone can read its first bytes."""
+    if ranges is not None and place.served is not None:
+        one = OneFile(place.gdal, ranges, place.served[1].size)
+        return rasterio.open(place.gdal, driver=place.drivers[0], opener=one)
     for driver in place.drivers[:-1]:
         try:
             return rasterio.open(place.gdal, driver=driver)

@@ -9,6 +9,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from groundlook_adapters.rasters.reading.ranges import Ranges
+
 IDLE = 16
 """Rasters kept open while nobody reads them."""
 
@@ -18,11 +20,18 @@ Key = tuple[Hashable, ...]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An open dataset, with what lies under it (a warped one stands on the file's), and the paths it reads."""
+    """An open dataset, with what lies under it (a warped one stands on the file's), and the paths it reads. `ranges`:
+    what reads it from a URL."""
 
     dataset: Any
     files: tuple[str, ...] = ()
     under: tuple[Any, ...] = ()
+    ranges: Ranges | None = None
+
+    def check(self) -> None:
+        """Raises what GDAL could not say of a read that failed; what it read since is not to be used."""
+        if self.ranges is not None and self.ranges.failure is not None:
+            raise self.ranges.failure
 
     def close(self) -> None:
         """Close the dataset, then what lies under it; one that fails to close is not worth an error."""

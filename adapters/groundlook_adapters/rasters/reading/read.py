@@ -19,11 +19,20 @@ from numpy.typing import NDArray
 
 from groundlook.core.errors import InvalidInput, InvalidRaster
 from groundlook.core.geo import GeoRef, WindowPx
-from groundlook_adapters.rasters.pictures.render import RGB, Choice, Render, Stretch, plan, stretched, to_rgb
+from groundlook_adapters.rasters.pictures.render import (
+    RGB,
+    Choice,
+    Render,
+    Stretch,
+    needs_no_sample,
+    plan,
+    stretched,
+    to_rgb,
+)
 from groundlook_adapters.rasters.reading.georef import georef_of
 from groundlook_adapters.rasters.reading.masks import all_valid, by_value, has_nodata, in_every, valid_pixels
 from groundlook_adapters.rasters.reading.opened import checked, opened, opened_place, place_of, read_bands
-from groundlook_adapters.rasters.reading.sample import overview, sample
+from groundlook_adapters.rasters.reading.sample import WHOLE_PIXELS, overview, sample
 
 __all__ = [
     "RGB",
@@ -236,6 +245,10 @@ def _render(dataset: Any, name: str, choice: Choice) -> Render:
     interpretation = [colour.name for colour in dataset.colorinterp]
     try:
         render = plan(dataset.count, interpretation, dataset.dtypes, choice, dataset.offsets, dataset.scales)
+        whole = dataset.width * dataset.height <= WHOLE_PIXELS  # is read to its last pixel, and broken ones are found
+        plain = needs_no_sample(render, [dataset.dtypes[band - 1] for band in render.needs()])
+        if plain and not whole and all_valid(dataset):
+            return render
         pixels, valid = sample(dataset, render.needs())
         if not valid.any():
             raise InvalidRaster(

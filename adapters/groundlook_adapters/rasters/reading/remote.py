@@ -1,8 +1,7 @@
 """Rasters behind a URL: which may be read, where they really are, and whether they changed.
 
-http(s) is looked at by ourselves first (no redirects, a time limit, the first bytes) before GDAL's /vsicurl/ reads it;
-s3, gs and az go through GDAL with the credentials of its own environment variables. A listed host is trusted to mean
-what it serves: GDAL itself would follow a redirect that the host makes up after we looked.
+http(s) is looked at and read by ourselves (no redirects, a time limit, see `ranges`); s3, gs and az go through GDAL
+with the credentials of its own environment variables.
 """
 
 from __future__ import annotations
@@ -11,12 +10,16 @@ import hashlib
 import ipaddress
 import re
 import socket
+import ssl
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+import httpx
 
 from groundlook.core.errors import InvalidRaster, NotAllowed
 from groundlook_adapters.rasters.reading.files import HEAD
@@ -53,11 +56,14 @@ class Remote:
 
     def options(self) -> dict[str, Any]:
         """GDAL's options for reading it, and nothing else: no sidecar, no listing, no other URL."""
+        alone = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+        if self.scheme in _PORTS:
+            return {**alone, "CPL_VSIL_CURL_ALLOWED_FILENAME": "/none"}
         return {
-            "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+            **alone,
             "CPL_VSIL_CURL_ALLOWED_FILENAME": self.gdal,
-            # GDAL remembers what it read by name, for as long as the process lives: see `version` for http(s).
-            "CPL_VSIL_CURL_NON_CACHED": self.gdal if self.scheme in _CLOUD else "",
+            # GDAL remembers what it read by name, for as long as the process lives.
+            "CPL_VSIL_CURL_NON_CACHED": self.gdal,
             "GDAL_HTTP_TIMEOUT": str(int(TIMEOUT_S)),
             "GDAL_HTTP_CONNECTTIMEOUT": "10",
             "GDAL_HTTP_MAX_RETRY": "2",
@@ -65,17 +71,16 @@ class Remote:
             "GDAL_HTTP_NETRC": "NO",
         }
 
-    def version(self, etag: str) -> Remote:
-        """The same file under a name that GDAL has no older bytes of: a fragment is never sent to the server."""
-        return replace(self, gdal=f"{self.gdal}#{etag}")
-
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a server says of a file: `etag` changes when it does, `head` are its first bytes."""
+    """What a server says of a file: `etag` changes when it does, `mark` is the server's own word for that, "" for none;
+    `head` are its first bytes, `size` all of them."""
 
     etag: str
     head: bytes
+    size: int
+    mark: str
 
 
 def is_remote(source: str) -> bool:
@@ -106,7 +111,8 @@ def allowed(url: str, hosts: Sequence[str]) -> Remote:
     host, port = match[2].lower().rstrip("."), int(match[3] or _PORTS[scheme])
     name = host if port == _PORTS[scheme] else f"{host}:{port}"
     rest = match[4]
-    remote = Remote(f"{scheme}://{name}{rest}", scheme, f"/vsicurl/{scheme}://{name}{rest}", host.strip("[]"), port)
+    url = f"{scheme}://{name}{rest}"
+    remote = Remote(url, scheme, url, host.strip("[]"), port)
     listed = {entry.strip().lower() for entry in hosts}
     literal = _address(remote.host)
     if not {host if port == _PORTS[scheme] else "", f"{host}:{port}"} & listed:
@@ -187,27 +193,46 @@ def _in_range(address: Address, entry: str) -> bool:
 
 def look(remote: Remote, timeout: float = TIMEOUT_S) -> Look:
     """One ranged GET of an http(s) URL. Raises InvalidRaster (missing, no ranges, unreachable), NotAllowed (a redirect,
-    or access denied). The etag: its ETag, else Last-Modified, with its length."""
-    import httpx
-
+    or access denied). The etag: its ETag, else Last-Modified, else its first bytes, with its length."""
     headers = {"Range": f"bytes=0-{HEAD - 1}", "Accept-Encoding": "identity"}
     try:
-        with httpx.stream("GET", remote.url, headers=headers, timeout=timeout, follow_redirects=False) as answer:
-            _check_answer(remote, answer)
+        with client(timeout) as http, http.stream("GET", remote.url, headers=headers) as answer:
+            check_answer(remote, answer)
             length = answer.headers["content-range"].rpartition("/")[2]
             head = next(answer.iter_bytes(HEAD), b"")
-            mark = answer.headers.get("etag") or answer.headers.get("last-modified") or head.hex()
+            mark = mark_of(answer)
     except httpx.HTTPError as error:
-        raise InvalidRaster(f"{_bare(remote.url)} can't be reached ({_line(error)}); check the address") from None
-    digest = hashlib.sha256(f"{mark}|{length}".encode()).hexdigest()[:24]
-    return Look(f"{int(length):x}-{digest}" if length.isdigit() else f"x-{digest}", head)
+        raise unreachable(remote, error) from None
+    if not (length.isascii() and length.isdigit()):
+        raise InvalidRaster(f"{_bare(remote.url)}: the server does not say how large the file is; ingest a copy")
+    digest = hashlib.sha256(f"{mark or head.hex()}|{length}".encode()).hexdigest()[:24]
+    return Look(f"{int(length):x}-{digest}", head, int(length), mark)
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+def client(timeout: float = TIMEOUT_S) -> httpx.Client:
+    """Connections that follow no redirect."""
+    return httpx.Client(timeout=timeout, follow_redirects=False, verify=_trusted())
 
 
-def _check_answer(remote: Remote, answer: Any) -> None:
+@lru_cache(maxsize=1)
+def _trusted() -> ssl.SSLContext:
+    # Reading the certificates takes longer than reading a tile.
+    return httpx.create_ssl_context()
+
+
+def mark_of(answer: httpx.Response) -> str:
+    """What an answer says to tell versions of a file apart, "" for nothing."""
+    return str(answer.headers.get("etag") or answer.headers.get("last-modified") or "")
+
+
+def unreachable(remote: Remote, error: Exception) -> InvalidRaster:
+    """That nobody answered, in a sentence."""
+    reason = " ".join(str(error).split())[:160] or type(error).__name__
+    return InvalidRaster(f"{_bare(remote.url)} can't be reached ({reason}); check the address")
+
+
+def check_answer(remote: Remote, answer: httpx.Response) -> None:
+    """Raises NotAllowed, InvalidRaster where an answer to a ranged GET is no part of the file."""
     where, code = _bare(remote.url), int(answer.status_code)
     if 300 <= code < 400:
         target = str(answer.headers.get("location", "?"))

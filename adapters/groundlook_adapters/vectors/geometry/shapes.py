@@ -90,11 +90,6 @@ def shape_to_map(shape: Shape, georef: GeoRef, size: tuple[int, int]) -> tuple[A
     return (None if geometry is None else to_map(geometry, georef)), repaired
 
 
-def map_to_shapes(geometry: Any, georef: GeoRef, like: type[Shape], size: tuple[int, int]) -> list[Shape]:
-    """A geometry in a tile's CRS → shapes in its pixels: the inverse of `shape_to_map`. See `to_shape`."""
-    return to_shape(to_pixel(geometry, georef), like, size)
-
-
 def to_shape(geometry: Any, like: type[Shape], size: tuple[int, int]) -> list[Shape]:
     """A geometry in tile pixels as shapes of the kind `like`; empty where nothing of that kind is left.
 

@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from groundlook.core.errors import InvalidInput
 from groundlook.core.geo import Tile
 from groundlook.core.mask import Mask
+from groundlook.core.raster import mask_at
 from groundlook.core.tiling import grid
 from groundlook.core.types import ModelCard, ModelVersion, Prediction, Region
-from groundlook.models.labels import map_classes
 from groundlook.models.maskrcnn.network import build
 from groundlook.models.pixels import as_rgb
-from groundlook.models.raster import mask_at
-from groundlook.models.training.tensors import load_strictly, named
-from groundlook.models.weights.file import read
+from groundlook.models.training.filled import Filled, filled
 from groundlook.models.windows import uncut
 
 if TYPE_CHECKING:
@@ -40,19 +38,13 @@ class MaskRCNNModel:
     of two boxes of one label that overlap, the surer stays.
     """
 
-    def __init__(
-        self,
-        version: ModelVersion,
-        module: torch.nn.Module,
-        classes: Sequence[int | None],
-        labels: Sequence[str],
-        confidence: float,
-        device: str,
-    ) -> None:
-        self._version, self._labels, self._confidence, self._device = version, tuple(labels), confidence, device
-        self._module: Any = module
-        self._members = [[c for c, place in enumerate(classes) if place == i] for i in range(len(self._labels))]
-        self._known = next(module.parameters()).new_tensor([float(place is not None) for place in classes])
+    def __init__(self, version: ModelVersion, network: Filled, confidence: float) -> None:
+        self._version, self._confidence = version, confidence
+        self._labels, self._device = network.labels, network.device
+        self._module: Any = network.module
+        self._members = [[c for c, place in enumerate(network.classes) if place == i] for i in range(len(self._labels))]
+        known = [float(place is not None) for place in network.classes]
+        self._known = next(network.module.parameters()).new_tensor(known)
 
     @classmethod
     def load(
@@ -74,16 +66,7 @@ class MaskRCNNModel:
         """
         if not LOWEST <= confidence <= 1:
             raise InvalidInput(f"confidence {confidence}: choose one between {LOWEST} and 1")
-        content = read(weights, card.sha256 or None)
-        arch, names = named(card, content, weights)
-        wanted = labels if labels is not None else names
-        classes = map_classes(names, wanted, mapping)
-        module = build(arch, len(names))
-        load_strictly(module, content.state, arch, len(names))
-        import torch
-
-        place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return cls(card.version, module.eval().requires_grad_(False).to(place), classes, wanted, confidence, place)
+        return cls(card.version, filled(build, card, weights, labels, mapping, device), confidence)
 
     @property
     def version(self) -> ModelVersion:

@@ -2,99 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from groundlook.core.errors import TrainingFailed
-from groundlook.core.geo import Tile
-from groundlook.core.ports import Progress
+from groundlook.core.geo import WindowPx
+from groundlook.core.raster import crop
 from groundlook.core.types import Region
-from groundlook.models.raster import crop
-from groundlook.models.training import modes, spool
-from groundlook.models.training.parent import Recipe, epochs, shown, train_in_child
+from groundlook.models.training import spool
+from groundlook.models.training.parent import Recipe
+from groundlook.models.training.trainer import NetworkTrainer
 
-_CHILD = "groundlook.models.maskrcnn.train_child"
-_SEEN_START, _SEEN_SCRATCH = 600, 1200
 _SLIVER, _VISIBLE = 2, 0.25
 RECIPE = Recipe(batch=2, rate=5e-4)
 
 
-class MaskRCNNTrainer:
-    """A Trainer of instances with masks. `arch`: see `network.build`. `epochs`, `mode`: instead of the recipe's."""
+class MaskRCNNTrainer(NetworkTrainer):
+    """A Trainer of instances with masks. Each region with an area is one instance, of the pixels whose centre it
+    covers."""
 
-    def __init__(
-        self,
-        arch: str = "maskrcnn-resnet18-fpn",
-        *,
-        epochs: int | None = None,
-        mode: modes.Mode | None = None,
-        recipe: Recipe | None = None,
-    ) -> None:
-        self._arch, given = arch, recipe or RECIPE
-        self._recipe = replace(given, epochs=epochs or given.epochs, mode=mode or given.mode)
+    CHILD = "groundlook.models.maskrcnn.train_child"
+    ARCH = "maskrcnn-resnet18-fpn"
+    RECIPE = RECIPE
 
-    @property
-    def arch(self) -> str:
-        """The network's name."""
-        return self._arch
-
-    def train(
-        self,
-        examples: Iterable[tuple[Tile, Sequence[Region]]],
-        labels: Sequence[str],
-        start: Path | None,
-        out: Path,
-        progress: Progress,
-    ) -> Path:
-        """Fit to `examples`, and return `out`/weights.safetensors, whose metadata name the network and the labels.
-
-        `tile.pixels`: uint8 RGB (H, W, 3). Each region with an area is one instance, of the pixels whose centre it
-        covers. `start`: weights of which every tensor that fits is taken, also of a bare ResNet. An error raised by
-        `progress` ends the child at once. Raises TrainingFailed, InvalidWeights where `start` is missing, InvalidInput
-        for pixels that are not uint8.
-        """
-        place = {label: i + 1 for i, label in enumerate(labels)}
-        instances = 0
-
-        def describe(regions: Sequence[Region], width: int, height: int) -> spool.Truth:
-            kept = [r for r in regions if r.label in place]
-            return pixels_of([crop(r.shape, width, height) for r in kept], [place[r.label] for r in kept])
-
-        def cut(truth: spool.Truth, window: tuple[int, int, int, int]) -> spool.Truth:
-            nonlocal instances
-            part = cut_instances(truth, window)
-            instances += len(part["labels"])
-            return part
-
-        def prepare(folder: Path) -> dict[str, Any]:
-            written = spool.write(examples, folder, self._recipe.largest, describe, cut, _classes)
-            pictures = len(written.classes)
-            if not instances:
-                wanted = " or ".join(labels) or "(no labels)"
-                raise TrainingFailed(f"none of the {pictures} tiles has a region labelled {wanted}: label some")
-            budget = _SEEN_START if start is not None else _SEEN_SCRATCH
-            chosen = self._recipe.epochs or epochs(pictures, written.side, budget)
-            mode = modes.chosen(self._recipe.mode, pictures, start)
-            head = " of the head" if mode == "frozen" else ""
-            return {
-                **asdict(self._recipe),
-                **shown(self._recipe, written.places, written.classes),
-                "mode": mode,
-                "labels": list(labels),
-                "epochs": chosen,
-                "message": f"{pictures} pictures, {instances} objects, {chosen} epochs{head}",
-            }
-
-        return train_in_child(_CHILD, self._arch, start, out, progress, prepare)
+    def lesson(self, labels: Sequence[str]) -> Instances:
+        """Every object by itself."""
+        return Instances(labels)
 
 
-def _classes(truth: spool.Truth) -> list[int]:
-    return [int(c) for c in truth["labels"]]
+class Instances:
+    """A Lesson: see `pixels_of`, and of a window `cut_instances`."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._place = {label: i + 1 for i, label in enumerate(labels)}
+        self._count = 0
+
+    def describe(self, regions: Sequence[Region], width: int, height: int) -> spool.Truth:
+        kept = [r for r in regions if r.label in self._place]
+        return pixels_of([crop(r.shape, width, height) for r in kept], [self._place[r.label] for r in kept])
+
+    def cut(self, truth: spool.Truth, window: WindowPx) -> spool.Truth:
+        part = cut_instances(truth, window)
+        self._count += len(part["labels"])
+        return part
+
+    def classes(self, truth: spool.Truth) -> list[int]:
+        return [int(c) for c in truth["labels"]]
+
+    def told(self) -> str:
+        return f"{self._count} objects" if self._count else ""
+
+    def own(self, written: spool.Written) -> dict[str, Any]:
+        return {}
 
 
 def pixels_of(crops: Sequence[tuple[int, int, NDArray[np.bool_]]], labels: Sequence[int]) -> spool.Truth:
@@ -108,7 +69,7 @@ def pixels_of(crops: Sequence[tuple[int, int, NDArray[np.bool_]]], labels: Seque
     }
 
 
-def cut_instances(truth: spool.Truth, window: tuple[int, int, int, int]) -> spool.Truth:
+def cut_instances(truth: spool.Truth, window: WindowPx) -> spool.Truth:
     """The instances of `pixels_of` in a window: "masks" uint8, packed bits of bool (N, h, w), "labels" (N,), "shape"
     (N, h, w). Those of which a sliver, or less than a quarter, is in the window are left out."""
     column, row, width, height = window

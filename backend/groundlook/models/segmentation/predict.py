@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -14,16 +13,11 @@ from groundlook.core.errors import InvalidInput, InvalidWeights
 from groundlook.core.geo import Tile
 from groundlook.core.tiling import grid
 from groundlook.core.types import ModelCard, ModelVersion, Prediction
-from groundlook.models.labels import map_classes
 from groundlook.models.pixels import as_rgb
 from groundlook.models.segmentation.network import build, normal
 from groundlook.models.segmentation.regions import cells, regions_of
+from groundlook.models.training.filled import Filled, filled
 from groundlook.models.training.spool import STRIDE
-from groundlook.models.training.tensors import load_strictly, named
-from groundlook.models.weights.file import read
-
-if TYPE_CHECKING:
-    import torch
 
 SMALLEST = 16
 _LARGEST, _OVERLAP = 1024, 128
@@ -39,20 +33,11 @@ class SegmentationModel:
     fade into each other. Memory: 4 bytes per pixel and class of a tile, and what the network needs of one window.
     """
 
-    def __init__(
-        self,
-        version: ModelVersion,
-        module: torch.nn.Module,
-        classes: Sequence[int | None],
-        labels: Sequence[str],
-        confidence: float,
-        smallest: int,
-        device: str,
-    ) -> None:
-        self._version, self._module, self._labels = version, module, tuple(labels)
-        self._confidence, self._smallest, self._device = confidence, smallest, device
+    def __init__(self, version: ModelVersion, network: Filled, confidence: float, smallest: int) -> None:
+        self._version, self._labels, self._device = version, network.labels, network.device
+        self._confidence, self._smallest, self._module = confidence, smallest, network.module
         # Channel → row: classes that are no label of the project are background to it.
-        self._rows = np.array([0, *(0 if place is None else place + 1 for place in classes)])
+        self._rows = np.array([0, *(0 if place is None else place + 1 for place in network.classes)])
 
     @classmethod
     def load(
@@ -76,17 +61,11 @@ class SegmentationModel:
         """
         if not 0 <= confidence <= 1:
             raise InvalidInput(f"confidence {confidence}: choose one between 0 and 1")
-        content = read(weights, card.sha256 or None)
-        arch, names = named(card, content, weights)
-        wanted = labels if labels is not None else names
-        classes = map_classes(names, wanted, mapping)
-        module = build(arch, len(names))
-        load_strictly(module, content.state, arch, len(names))
+        network = filled(build, card, weights, labels, mapping, device)
         import torch
 
-        place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        module = module.eval().requires_grad_(False).to(place, memory_format=torch.channels_last)
-        return cls(card.version, module, classes, wanted, confidence, smallest, place)
+        network.module.to(memory_format=torch.channels_last)
+        return cls(card.version, network, confidence, smallest)
 
     @property
     def version(self) -> ModelVersion:

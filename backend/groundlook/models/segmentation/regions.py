@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from groundlook.core.raster import masks_of
 from groundlook.core.types import Region
-from groundlook.models.raster import masks_of
 
 CELLS = 32
 """Cells along each side of the grid that `cells` lays over a tile."""

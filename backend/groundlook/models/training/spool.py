@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groundlook.core.errors import InvalidInput
-from groundlook.core.geo import Tile
+from groundlook.core.geo import Tile, WindowPx
 from groundlook.core.tiling import grid
 from groundlook.core.types import Region
 from groundlook.models.pixels import as_rgb
@@ -39,7 +39,7 @@ def write(
     folder: Path,
     largest: int,
     describe: Callable[[Sequence[Region], int, int], Truth],
-    cut: Callable[[Truth, tuple[int, int, int, int]], Truth],
+    cut: Callable[[Truth, WindowPx], Truth],
     classes: Callable[[Truth], Iterable[int]],
 ) -> Written:
     """Write `examples` as numbered .npz files with "picture", uint8 (H, W, 3), and their truth.

@@ -24,7 +24,7 @@ class PlanReader:
     this machine's admin put into the allowed folders, and names no URL."""
 
     def __init__(self, settings: Settings) -> None:
-        self._folders = (*settings.roots, settings.home / "weights")
+        self._folders = tuple(folder.resolve() for folder in (*settings.roots, settings.home / "weights"))
 
     def __call__(self, project: Project, extra: Any) -> Project:
         """`project` with the plan in `extra`, TOML or JSON. What is no plan of ours (other keys only) changes nothing,
