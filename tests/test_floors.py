@@ -129,6 +129,14 @@ def test_importing_does_nothing() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_command_starts_without_what_only_some_need() -> None:
+    """Each of them is a good part of a second, which a scheduler's every call would wait for."""
+    slow = {"torch", "ultralytics", "label_studio_sdk", "fastapi", "scipy.stats", "numba", "pandas", "pyarrow"}
+    code = f"import sys, groundlook.service.wiring; print(sorted({slow!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_there_is_no_import_cycle() -> None:
     graph = {_module(p): ours(p) for p in files()}
     done: set[str] = set()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from groundlook.demo.backend import Backend
 from groundlook.demo.house import create_project
 from groundlook.demo.studio import Studio
 from groundlook.service.wiring import Wired, wire
+from tests.e2e.owner import call
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
 XML = (
@@ -41,11 +42,8 @@ class Site:
     def get(self, path: str) -> Any:
         return self.call("GET", path)
 
-    def call(self, method: str, path: str, **more: Any) -> Any:
-        headers = {"Authorization": f"Token {self.studio.token}"}
-        answer = httpx.request(method, self.studio.url + path, headers=headers, timeout=60, trust_env=False, **more)
-        assert answer.status_code < 300, answer.text
-        return answer.json() if answer.content else None
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        return call(self.studio, method, path, body)
 
     def connect(self, *words: str) -> dict[str, Any]:
         return self.backend.run("connect", "--project", str(self.project), *words)
@@ -82,13 +80,6 @@ def raster(path: Path) -> None:
         out.write(pixels)
 
 
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.1)
-
-
 def test_connect_sets_everything_up_and_a_second_time_changes_nothing(site: Site) -> None:
     first = site.connect()
     assert len(first["changed"]) == 5, first
@@ -108,7 +99,7 @@ def test_connect_leaves_what_others_made(site: Site) -> None:
     other = site.call(
         "POST",
         f"/api/webhooks/?project={site.project}",
-        json={"url": "http://127.0.0.1:9/hook", "project": site.project},
+        {"url": "http://127.0.0.1:9/hook", "project": site.project},
     )
     assert site.connect()["changed"] == []
     kept = site.get(f"/api/webhooks/?project={site.project}")
@@ -179,13 +170,13 @@ def test_opening_a_task_in_the_window_asks_for_no_second_prediction(site: Site) 
 
 
 def test_a_personal_access_token_works_too(site: Site) -> None:
-    site.call("POST", "/api/jwt/settings", json={"legacy_api_tokens_enabled": True, "api_tokens_enabled": True})
+    site.call("POST", "/api/jwt/settings", {"legacy_api_tokens_enabled": True, "api_tokens_enabled": True})
     pat = site.call("POST", "/api/token/")["token"]
     assert site.connect("--token", pat)["changed"] == [f"stored settings of project {site.project} brought up to date"]
     with wire(site.backend.settings) as fresh:
         assert fresh.client.state(fresh.store.project(site.project)).tasks == 40
     assert len(site.connect()["changed"]) == 1
-    site.call("POST", "/api/token/blacklist/", json={"refresh": pat})  # a user can have one only
+    site.call("POST", "/api/token/blacklist/", {"refresh": pat})  # a user can have one only
 
 
 @pytest.mark.parametrize(
@@ -220,11 +211,11 @@ def test_label_studio_down_loses_nothing(site: Site) -> None:
         with pytest.raises(GroundlookError, match="does not answer"):
             site.backend.run("ingest", str(site.backend.settings.roots[0]), "--project", str(site.project))
         site.wired.jobs.submit("sync", site.project)
-        until(lambda: site.wired.jobs.jobs(site.project)[0].message.startswith("will retry"), 40)
+        until(lambda: site.wired.jobs.jobs(site.project)[0].message.startswith("will retry"))
         assert httpx.get(site.backend.settings.url + "/health", trust_env=False).status_code == 200
     finally:
         site.studio.start()
-    until(lambda: site.wired.jobs.jobs(site.project)[0].state == "done", 60)
+    until(lambda: site.wired.jobs.jobs(site.project)[0].state == "done")
     assert site.wired.store.current_window(site.project) == before
 
 

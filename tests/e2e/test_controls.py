@@ -6,7 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
@@ -19,6 +18,7 @@ from groundlook.demo.studio import Studio
 from groundlook_adapters.labelstudio.config import NUMBERS, SERVED, parse_config
 from groundlook_adapters.labelstudio.controls import fit_region
 from groundlook_adapters.labelstudio.wire import decode_regions, encode_prediction
+from tests.e2e.owner import call
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -96,11 +96,7 @@ class Desk:
     project: int
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        header = {"Authorization": f"Token {self.studio.token}"}
-        url = self.studio.url + path
-        answer = httpx.request(method, url, json=body, headers=header, timeout=60, trust_env=False)
-        assert answer.status_code < 300, answer.text
-        return answer.json()
+        return call(self.studio, method, path, body)
 
     def task(self) -> int:
         data = {"new": "https://example.invalid/new.png", "old": "https://example.invalid/old.png"}

@@ -52,16 +52,20 @@ def check(report: dict[str, Any], rounds: int) -> None:
 
 
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize(
-    "data", ["scene", pytest.param("oam", marks=pytest.mark.slow), pytest.param("neon", marks=pytest.mark.slow)]
-)
-def test_the_loop_end_to_end(data: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_the_loop_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rounds of short trainings: all of the loop, in a third of the time."""
+    monkeypatch.setenv("GROUNDLOOK_EPOCHS", "12")
+    check(demo(tmp_path, "--annotators", "3", "--rounds", "2"), 2)
+    check_scene_export(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("data", ["scene", "oam", "neon"])
+def test_the_loop_end_to_end_as_people_run_it(data: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if data != "scene":
         request.getfixturevalue("data_dir")
-    report = demo(tmp_path, "--data", data, "--annotators", "3", "--rounds", "3")
-    check(report, 3)
-    if data == "scene":
-        check_scene_export(tmp_path)
+    check(demo(tmp_path, "--data", data, "--annotators", "3", "--rounds", "3"), 3)
 
 
 def check_scene_export(folder: Path) -> None:

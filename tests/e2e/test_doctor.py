@@ -23,6 +23,8 @@ from groundlook.demo.house import create_project
 from groundlook.demo.studio import Studio
 from groundlook.service.wiring.doctor import examine
 from groundlook.service.wiring.parts import wire
+from tests.e2e.owner import call
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -48,11 +50,7 @@ class Clinic:
         return {name: f for name, f in self.doctor(**environ).items() if f["ok"] == "fail"}
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
-        header = {"Authorization": f"Token {self.studio.token}"}
-        url = self.studio.url + path
-        answer = httpx.request(method, url, json=body, headers=header, timeout=60, trust_env=False)
-        assert answer.status_code < 300, answer.text
-        return answer.json() if answer.content else None
+        return call(self.studio, method, path, body)
 
     def connect(self) -> list[str]:
         changed: list[str] = self.backend.run("connect", "--project", str(self.project))["changed"]
@@ -241,20 +239,14 @@ def _access(url: str, personal: str) -> str:
     return str(answer.json()["access"])
 
 
-def _until_idle(clinic: Clinic, seconds: float = 30.0) -> None:
+def _until_idle(clinic: Clinic) -> None:
     """Until the worker has nothing left that earlier events asked for."""
-    parts = wire(clinic.backend.settings)
-    try:
-        end = time.monotonic() + seconds
-        while any(j.state in ("queued", "running") for j in parts.jobs.jobs(clinic.project)):
-            assert time.monotonic() < end
-            time.sleep(0.2)
-    finally:
-        parts.close()
+    with wire(clinic.backend.settings) as parts:
+        until(lambda: not any(j.state in ("queued", "running") for j in parts.jobs.jobs(clinic.project)))
 
 
 def _until_well(clinic: Clinic, seconds: float = 30.0) -> None:
-    """Until the worker has put right what is its to put right."""
+    """Until the worker has put right what is its to put right; else what is wrong is told."""
     end = time.monotonic() + seconds
     while (failed := clinic.failed()) and time.monotonic() < end:
         time.sleep(0.5)

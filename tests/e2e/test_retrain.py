@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import httpx
 import numpy as np
 import pytest
 import rasterio
@@ -25,6 +24,7 @@ from groundlook.demo.house import create_project
 from groundlook.demo.studio import Studio
 from groundlook.service.wiring import encode_region
 from groundlook_adapters.labelstudio.config import parse_config
+from tests.e2e.owner import call
 from tests.weights.make_yolo import SIDE, Town, town
 
 pytestmark = pytest.mark.e2e
@@ -48,11 +48,8 @@ class Site:
     project: int
     towns: list[Town]
 
-    def call(self, method: str, path: str, **more: Any) -> Any:
-        headers = {"Authorization": f"Token {self.studio.token}"}
-        answer = httpx.request(method, self.studio.url + path, headers=headers, timeout=60, trust_env=False, **more)
-        assert answer.status_code < 300, answer.text
-        return answer.json() if answer.content else None
+    def call(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        return call(self.studio, method, path, body, **more)
 
     def tasks(self) -> list[dict[str, Any]]:
         """In the order of the towns, with their predictions."""
@@ -75,7 +72,7 @@ class Site:
                 Region(Box(*_upright(r)), LABELS[r.label], uid=f"r{i}") for i, r in enumerate(self.towns[number][1])
             ]
             result = [encode_region(region, config, (SIDE, SIDE)) for region in boxes(regions)]
-            self.call("POST", f"/api/tasks/{tasks[number]['id']}/annotations/", json={"result": result, "lead_time": 1})
+            self.call("POST", f"/api/tasks/{tasks[number]['id']}/annotations/", {"result": result, "lead_time": 1})
 
 
 @dataclass
@@ -152,8 +149,9 @@ def test_a_scheduler_that_knows_a_url_and_a_token_does_the_whole_round(uploaded:
     assert failed.returncode == 30
     assert f"serves {version}" in failed.stderr
     assert "--first" in failed.stderr
-    for number in range(ANSWERED):
-        uploaded.call("DELETE", f"/api/annotations/{newest(uploaded, number)}/")
+    for task in uploaded.tasks()[:ANSWERED]:
+        newest = max(int(annotation["id"]) for annotation in task["annotations"])
+        uploaded.call("DELETE", f"/api/annotations/{newest}/")
     anew = lost.run(uploaded.project, "--first", "--weights", str(START), "--json", GROUNDLOOK_EPOCHS="3")
     assert anew.returncode == 0, anew.stderr
     assert json.loads(anew.stdout)["model"]["version"] == version, "of the same labels and start, the same"
@@ -167,10 +165,6 @@ def moved(regions: list[Region]) -> list[Region]:
         x = (region.shape.x + SIDE / 2) % (SIDE - region.shape.width)
         found.append(replace(region, shape=replace(region.shape, x=x)))
     return found
-
-
-def newest(site: Site, number: int) -> int:
-    return max(int(annotation["id"]) for annotation in site.tasks()[number]["annotations"])
 
 
 def queue_is(site: Site, version: str) -> None:
@@ -238,6 +232,7 @@ def served(studio: Studio, tmp_path: Path) -> Iterator[Site]:
         yield site
 
 
+@pytest.mark.slow
 def test_from_python_tiles_are_read_from_the_service_that_has_them(
     served: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

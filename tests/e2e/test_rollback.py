@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from groundlook.demo.studio import Studio
 from groundlook.learning.registry import file_sha256
 from groundlook.models.weights.file import read, save
 from groundlook.service.wiring import Wired, wire
+from tests.waiting import until
 from tests.weights.make_yolo import HERE, SIDE, town
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -57,20 +57,13 @@ def test_a_rollback_is_in_the_queue_when_the_command_ends(studio: Studio, tmp_pa
 
             assert shown() == (str(earlier.version), True)
             backend.run("models", "promote", str(LATER), "--project", str(project))
-            _until(lambda: shown() == (str(LATER), False))
+            until(lambda: shown() == (str(LATER), False), 240, every=0.5)
             said = backend.run("models", "rollback", "--project", str(project))
             window = wired.store.current_window(project)
             assert window is not None
             assert said["window"] == window.version == f"{earlier.version}+w{window.number}"
             assert wired.client.state(wired.store.project(project)).version == window.version
             assert shown() == (str(earlier.version), True)
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 240
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.5)
 
 
 def _scene(path: Path) -> None:

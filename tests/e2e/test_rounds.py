@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
@@ -28,6 +27,7 @@ from groundlook.loop.settle import Settled, measure, pictures, settle
 from groundlook.loop.snapshot import read_snapshot, snapshots_of
 from groundlook.service.wiring import Wired, decode_task, encode_region, wire
 from groundlook.service.wiring.retrain import Asked, retrain
+from tests.e2e.owner import call
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(3600)]
 ROUNDS, EACH = 5, 24
@@ -69,10 +69,7 @@ class Rounds:
         return self.wired.store.project(self.number)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        headers = {"Authorization": f"Token {self.studio.token}"}
-        answer = httpx.request(method, self.studio.url + path, headers=headers, json=body, timeout=60, trust_env=False)
-        assert answer.status_code < 300, answer.text
-        return answer.json() if answer.content else None
+        return call(self.studio, method, path, body)
 
     def label(self, rng: np.random.Generator) -> None:
         """The next tasks of the queue, as they are served."""

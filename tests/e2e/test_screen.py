@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import io
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
-import httpx
 import numpy as np
 import pytest
 import rasterio
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from groundlook.core.geometry import Box, Ellipse, Point, Polygon, WholeTile, envelope
 from groundlook.core.mask import Mask
@@ -27,6 +23,7 @@ from groundlook.demo.house import create_project
 from groundlook.demo.studio import Studio
 from groundlook_adapters.labelstudio.config import parse_config
 from groundlook_adapters.labelstudio.wire import decode_regions, encode_region
+from tests.e2e.owner import call, log_in, submit
 
 pytestmark = pytest.mark.e2e
 
@@ -93,19 +90,6 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    program = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
-    if program is None:
-        assert os.environ.get("CI") != "true", "CI must have Chromium; .ci/run installs it"
-        pytest.skip("no Chromium on this machine: install Debian's package chromium")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=[*flags, "--disable-sync"])
-        yield browser.new_page(viewport={"width": 1400, "height": 900})
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def desk(studio: Studio, page: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """A project with every control and two tiles, the service behind it, and a browser that is logged in."""
     folder = tmp_path_factory.mktemp("screen")
@@ -115,14 +99,14 @@ def desk(studio: Studio, page: Page, tmp_path_factory: pytest.TempPathFactory) -
         _scene(folder / "scene.tif")
         words = ("--project", str(project), "--tile", str(SIZE), "--overlap", "0")
         assert backend.run("ingest", str(folder / "scene.tif"), *words)["tasks"] == 2
-        _log_in(page, studio)
-        tasks = _api(studio, "GET", f"/api/tasks?project={project}&fields=all")["tasks"]
+        log_in(page, studio)
+        tasks = call(studio, "GET", f"/api/tasks?project={project}&fields=all")["tasks"]
         yield Desk(studio, page, project, {t["data"]["geo"]["window"][0]: t["id"] for t in tasks}, folder)
 
 
 def test_a_tile_is_shown_and_its_region_lies_on_what_it_outlines(desk: Desk) -> None:
     task = desk.tasks[SIZE]
-    _api(desk.studio, "POST", f"/api/tasks/{task}/annotations/", {"result": [encode_region(FIELD, CONFIG, TILE)]})
+    call(desk.studio, "POST", f"/api/tasks/{task}/annotations/", {"result": [encode_region(FIELD, CONFIG, TILE)]})
     desk.page.goto(f"{desk.studio.url}/projects/{desk.project}/data?task={task}")
     seen = desk.look("field.png")
     red, green = _bounds(_like(seen, (200, 30, 30))), _bounds(_like(seen, (0, 255, 0)))
@@ -138,8 +122,8 @@ def test_every_region_type_is_drawn_where_it_is_and_comes_back_as_it_was(desk: D
     task = desk.tasks[0]
     result = [encode_region(region, CONFIG, TILE, meta=f"parcels:{region.uid}") for region in SHAPES]
     row = {"task": task, "result": result, "model_version": "parcels-20260101", "score": 0.5}
-    _api(desk.studio, "POST", f"/api/projects/{desk.project}/import/predictions", [row])
-    _api(desk.studio, "PATCH", f"/api/projects/{desk.project}/", {"model_version": "parcels-20260101"})
+    call(desk.studio, "POST", f"/api/projects/{desk.project}/import/predictions", [row])
+    call(desk.studio, "PATCH", f"/api/projects/{desk.project}/", {"model_version": "parcels-20260101"})
     desk.page.goto(f"{desk.studio.url}/projects/{desk.project}/data?task={task}")
     seen = desk.look("shapes.png")
     left, top, right, bottom = _bounds(_like(seen, GREY, 2) | _coloured(seen))
@@ -151,9 +135,8 @@ def test_every_region_type_is_drawn_where_it_is_and_comes_back_as_it_was(desk: D
             assert np.abs(drawn - envelope(region.shape) - around).max() <= 4, region
             if isinstance(region.shape, Point):  # drawn as a disc
                 assert np.allclose([drawn[[0, 2]].mean(), drawn[[1, 3]].mean()], envelope(region.shape)[:2], atol=3)
-    desk.page.get_by_test_id("bottombar-submit-button").click()
-    desk.page.wait_for_timeout(2_000)
-    (annotation,) = _api(desk.studio, "GET", f"/api/tasks/{task}/")["annotations"]
+    submit(desk.page)
+    (annotation,) = call(desk.studio, "GET", f"/api/tasks/{task}/")["annotations"]
     back = {r.uid: r for r in decode_regions(annotation["result"], CONFIG, TILE)}
     assert back.keys() == {r.uid for r in SHAPES}
     for region in SHAPES:
@@ -172,21 +155,6 @@ def _scene(path: Path) -> None:
     profile = {"driver": "GTiff", "count": 3, "dtype": "uint8", "height": SIZE, "width": 2 * SIZE, "crs": "EPSG:32631"}
     with rasterio.open(path, "w", transform=rasterio.Affine(0.5, 0, 5e5, 0, -0.5, 54e5), **profile) as dataset:
         dataset.write(pixels)
-
-
-def _log_in(page: Page, studio: Studio) -> None:
-    page.goto(f"{studio.url}/user/login/")
-    page.fill("input[name=email]", studio.username)
-    page.fill("input[name=password]", studio.password)
-    page.click("button[type=submit]")
-    page.wait_for_url(lambda url: "login" not in url)
-
-
-def _api(studio: Studio, method: str, path: str, body: Any = None) -> Any:
-    header = {"Authorization": f"Token {studio.token}"}
-    answer = httpx.request(method, studio.url + path, json=body, headers=header, timeout=60, trust_env=False)
-    assert answer.status_code < 300, answer.text
-    return answer.json()
 
 
 def _like(picture: NDArray[np.uint8], colour: tuple[int, int, int], within: int = 50) -> NDArray[np.bool_]:

@@ -24,8 +24,7 @@ from groundlook.demo.studio import Studio
 from groundlook_adapters.labelstudio.config import parse_config
 from groundlook_adapters.labelstudio.wire import decode_regions
 from tests.bench.clicks_house import TINY, Painted, paint
-
-from .test_screen import _api, _log_in, page  # noqa: F401 (a fixture)
+from tests.e2e.owner import call, log_in, submit
 
 pytestmark = pytest.mark.e2e
 
@@ -62,9 +61,9 @@ class Desk:
         words = ("--project", str(project), "--tile", str(SIDE), "--overlap", "0")
         assert self.backend.run("ingest", str(painted.path), *words)["tasks"] == 1
         self.backend.run("connect", "--project", str(project))
-        (backend,) = _api(self.studio, "GET", f"/api/ml?project={project}")
+        (backend,) = call(self.studio, "GET", f"/api/ml?project={project}")
         assert backend["is_interactive"], "the editor offers smart tools"
-        (task,) = _api(self.studio, "GET", f"/api/tasks?project={project}")["tasks"]
+        (task,) = call(self.studio, "GET", f"/api/tasks?project={project}")["tasks"]
         self.page.goto(f"{self.studio.url}/projects/{project}/data?task={task['id']}")
         self.page.wait_for_selector("canvas", timeout=60_000)
         shown = "() => [...document.images].some(i => i.src.includes('/tiles/') && i.naturalWidth)"
@@ -145,22 +144,20 @@ class Editor:
 
     def submit(self) -> list[Region]:
         """What Label Studio then holds."""
-        self.desk.page.get_by_test_id("bottombar-submit-button").click()
-        self.desk.page.wait_for_timeout(2_000)
-        (annotation,) = _api(self.desk.studio, "GET", f"/api/tasks/{self.task}/")["annotations"]
+        submit(self.desk.page)
+        (annotation,) = call(self.desk.studio, "GET", f"/api/tasks/{self.task}/")["annotations"]
         return decode_regions(annotation["result"], parse_config(xml(self.tag)), (SIDE, SIDE))
 
 
 @pytest.fixture(scope="module")
-def desk(studio: Studio, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    browser: Page = request.getfixturevalue("page")
+def desk(studio: Studio, page: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder = tmp_path_factory.mktemp("smart")
     login = {"GROUNDLOOK_LABEL_STUDIO_URL": studio.url, "GROUNDLOOK_TOKEN": studio.token}
     environ = {**login, "GROUNDLOOK_SAM": str(TINY), "GROUNDLOOK_RUNTIME": "torch eager"}  # ready at once
     with Backend(folder / "home", [folder], environ) as backend:
-        browser.set_viewport_size({"width": 1400, "height": 1100})
-        _log_in(browser, studio)
-        yield Desk(studio, backend, browser, folder)
+        page.set_viewport_size({"width": 1400, "height": 1100})
+        log_in(page, studio)
+        yield Desk(studio, backend, page, folder)
 
 
 @pytest.mark.parametrize(("tag", "kind"), [("PolygonLabels", Polygon), ("BrushLabels", Mask)])

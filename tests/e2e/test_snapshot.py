@@ -9,14 +9,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -30,6 +28,8 @@ from groundlook.service.cli import app
 from groundlook.service.settings import Settings
 from groundlook.service.wiring import wire
 from groundlook.service.wiring.connect import find_project
+from tests.e2e.owner import call
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
 XML = (
@@ -48,10 +48,7 @@ class Site:
     tasks: list[int]
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        headers = {"Authorization": f"Token {self.studio.token}"}
-        answer = httpx.request(method, self.studio.url + path, headers=headers, json=body, timeout=120, trust_env=False)
-        assert answer.status_code < 300, answer.text
-        return answer.json() if answer.content else None
+        return call(self.studio, method, path, body)
 
     def annotate(self, task: int, *regions: dict[str, Any], **more: Any) -> int:
         body = {"result": list(regions), "lead_time": 1.0, **more}
@@ -242,9 +239,7 @@ def test_what_was_read_before_a_break_is_not_read_again(
     words = ["snapshot", "--project", str(site.project), "--url", line.url, "--json"]
     line.left, line.hang = 2, True
     child = subprocess.Popen([sys.executable, "-m", "groundlook", *words], env=os.environ.copy())
-    end = time.monotonic() + 120
-    while line.left >= 0 and time.monotonic() < end:
-        time.sleep(0.05)
+    until(lambda: line.left < 0, 120)
     child.send_signal(signal.SIGINT)
     assert child.wait(30) == 130
     assert line.passed == 2

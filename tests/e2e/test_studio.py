@@ -7,12 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 
@@ -20,29 +18,24 @@ from groundlook.core.errors import Busy, LabelStudioError
 from groundlook.demo.annotators import Annotator
 from groundlook.demo.data import config_xml
 from groundlook.demo.studio import Studio, free_port
+from tests.e2e.owner import call
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
 
 PASSWORD = "a-person-1"
 
 
-def _api(studio: Studio, method: str, path: str, body: Any = None) -> Any:
-    header = {"Authorization": f"Token {studio.token}"}
-    answer = httpx.request(method, studio.url + path, json=body, headers=header, timeout=60, trust_env=False)
-    assert answer.status_code < 300, answer.text
-    return answer.json()
-
-
 def _project(studio: Studio, tasks: int) -> int:
     body = {"title": "people", "label_config": config_xml(["Building"]), "sampling": "Sequential sampling"}
-    project = int(_api(studio, "POST", "/api/projects/", body)["id"])
+    project = int(call(studio, "POST", "/api/projects/", body)["id"])
     rows = [{"data": {"image": f"{studio.url}/static/images/{i}.png"}} for i in range(tasks)]
-    _api(studio, "POST", f"/api/projects/{project}/import", rows)
+    call(studio, "POST", f"/api/projects/{project}/import", rows)
     return project
 
 
 def _submitted(studio: Studio, project: int) -> list[dict[str, Any]]:
-    tasks = _api(studio, "GET", f"/api/projects/{project}/export?exportType=JSON&download_all_tasks=true")
+    tasks = call(studio, "GET", f"/api/projects/{project}/export?exportType=JSON&download_all_tasks=true")
     return [a for task in tasks for a in task["annotations"]]
 
 
@@ -77,11 +70,11 @@ def test_two_people_never_get_the_same_task_and_label_all(studio: Studio) -> Non
 
 def test_prediction_of_the_current_version_comes_with_the_task(studio: Studio) -> None:
     project = _project(studio, 2)
-    tasks = sorted(t["id"] for t in _api(studio, "GET", f"/api/tasks?project={project}")["tasks"])
+    tasks = sorted(t["id"] for t in call(studio, "GET", f"/api/tasks?project={project}")["tasks"])
     rows = [{"task": tasks[1], "result": [_region()], "score": 0.25, "model_version": "m@1+w1"}]
-    _api(studio, "POST", f"/api/projects/{project}/import/predictions", rows)
+    call(studio, "POST", f"/api/projects/{project}/import/predictions", rows)
     sampling = {"model_version": "m@1+w1", "sampling": "Uncertainty sampling"}
-    _api(studio, "PATCH", f"/api/projects/{project}/", sampling)
+    call(studio, "PATCH", f"/api/projects/{project}/", sampling)
     with Annotator(studio.url, "eve@people.test", PASSWORD) as eve:
         served = eve.next_task(project)
         assert served is not None
@@ -162,7 +155,4 @@ def test_server_dies_with_a_parent_that_was_killed(tmp_path: Path) -> None:
         assert psutil.pid_exists(pid)
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
-    deadline = time.monotonic() + 10
-    while psutil.pid_exists(pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not psutil.pid_exists(pid)
+    until(lambda: not psutil.pid_exists(pid), 10)

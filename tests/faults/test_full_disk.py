@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from groundlook_adapters.store.sqlite import SqliteStore
 from tests.faults.table import row
 from tests.faults.test_killed_rounds import PATIENCE_S, prepared, state
 from tests.learning.test_registry_faults import fill
+from tests.waiting import until
 
 STAYS_S = 3.0
 """How long the disk stays full: several tries of every job."""
@@ -64,9 +65,9 @@ def test_a_disk_that_fills_up_is_a_fault_that_stops_nothing_for_good(
     with log.open("wb") as errors:
         worker = started(tmp_path, errors)
         try:
-            until(lambda: phases.exists() and f"\n{during}" in "\n" + phases.read_text())
+            until(lambda: phases.exists() and f"\n{during}" in "\n" + phases.read_text(), PATIENCE_S)
             fill(disk)
-            until(lambda: any(word in log.read_text() for word in FULL))
+            until(lambda: any(word in log.read_text() for word in FULL), PATIENCE_S)
             time.sleep(STAYS_S)
             assert worker.poll() is None
             assert not (tmp_path / "done").exists()
@@ -104,10 +105,3 @@ def test_the_store_says_what_to_do_and_has_written_all_or_nothing(disk: Path) ->
 
 def answer(number: int) -> Annotation:
     return Annotation(number, number, (), "ann", 1000.0, 0.5)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)

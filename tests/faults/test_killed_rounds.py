@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from groundlook_adapters.store.features import FeatureFiles
 from tests.faults.round_worker import Site
 from tests.loop.house import CONFIG, House
 from tests.loop.learner import site_of, tile_of, truth
+from tests.waiting import until
 
 KILLS = 20
 SHOWN = 4
@@ -51,13 +51,6 @@ def prepared(folder: Path) -> Site:
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "tests.faults.round_worker", str(folder)])
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 def finish(folder: Path) -> None:
@@ -148,7 +141,9 @@ def test_killed_anywhere_it_ends_as_if_nothing_had_happened(
     prepared(tmp_path).close()
     worker = start(tmp_path)
     done = tmp_path / "phases"
-    until(lambda: worker.poll() is not None or (done.exists() and done.read_text().count("\n") > step))
+    until(
+        lambda: worker.poll() is not None or (done.exists() and done.read_text().count("\n") > step), PATIENCE_S, 0.002
+    )
     time.sleep(wait)
     worker.send_signal(signal.SIGKILL)
     worker.wait()

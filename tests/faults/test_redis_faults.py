@@ -18,10 +18,11 @@ from groundlook.loop import handlers, pieces
 from groundlook.loop.refresh import refresh
 from groundlook.service.wiring import Wired
 from tests.faults.table import row
-from tests.jobs.houses import Server, until
-from tests.service.test_shards import Studio, Town, _nobody_looks_here, _same, _workers, home, redis
+from tests.redis_server import Server
+from tests.service.test_shards import Studio, Town, _nobody_looks_here, _same, _workers, home
+from tests.waiting import until
 
-__all__ = ["home", "redis"]
+__all__ = ["home"]
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,7 @@ def test_a_refresh_outlives_the_faults_of_redis(
 ) -> None:
     monkeypatch.setattr(pieces, "PIECE", 8)  # 25 pieces
     monkeypatch.setattr("groundlook.loop.pieces.look", _nobody_looks_here)
+    redis.client.config_set("appendfsync", "always")
     with ExitStack() as stack:
         names = [f"worker-{seconds:.0f}-{i}" for _, seconds in faults[:1] for i in range(2)]
         workers = [home.worker(stack, name, redis.url) for name in names]

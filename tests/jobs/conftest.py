@@ -1,38 +1,15 @@
-"""A Redis for each file of tests, empty for each test; and both engines."""
+"""Both engines, for a test of each."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from groundlook_adapters.jobs.engine import Engine
-from tests.jobs.houses import Server, engine
-
-
-@pytest.fixture(scope="module")
-def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    if shutil.which("redis-server") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("redis-server is missing, and CI must not skip it: apt-get install redis-server")
-        pytest.skip("redis-server is not installed; apt-get install redis-server to run this")
-    server = Server(tmp_path_factory.mktemp("redis"))
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-@pytest.fixture
-def redis(_server: Server) -> Server:
-    """One that is fast, and forgets when it is killed: see `Server.start` for one that does not."""
-    _server.client.flushall()
-    _server.client.config_set("appendfsync", "no")
-    return _server
+from tests.jobs.houses import engine
+from tests.redis_server import Server
 
 
 @pytest.fixture(params=["embedded", "redis"])

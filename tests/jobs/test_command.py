@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,9 @@ from groundlook.service.cli import app
 from groundlook.service.settings import read_settings
 from groundlook.service.wiring.parts import Wired, wire
 from groundlook.service.worker import look
-from tests.jobs.houses import Server, ended, until
+from tests.jobs.houses import ended
+from tests.redis_server import Server
+from tests.waiting import until
 
 CONFIG = LabelConfig(
     "label", "RectangleLabels", "image", "image", ("x",), (Control("label", "RectangleLabels", ("x",)),)
@@ -99,9 +103,9 @@ def test_what_was_given_up_stays_in_sight_until_it_is_tried_again(wired: Wired) 
     with wired.jobs.working({"learn": work, "sync": work}):
         dead = wired.jobs.submit("learn", 1)
         until(lambda: wired.jobs.job(dead).state == "failed")
-        for _ in range(25):
-            newest = wired.jobs.submit("sync", 1)
-            until(lambda: wired.jobs.job(newest).state == "done")  # noqa: B023
+        for i in range(25):
+            wired.jobs.submit("sync", 1, key=str(i))
+        until(lambda: ended(wired.jobs))
     lines = told().splitlines()
     assert len(lines) == 22
     assert lines[-2] == f"{dead:>6} learn    project 1 GIVEN UP    0% InvalidWeights: yolo.pt is gone"
@@ -134,12 +138,29 @@ def stop(process: subprocess.Popen[bytes]) -> str:
     return said.decode()
 
 
-def test_a_worker_looks_at_every_project(wired: Wired) -> None:
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    """The URL of a server that refuses everybody: it says so at once, while one that does not answer is waited for."""
+
+    class Refuses(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(401)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refuses)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_worker_looks_at_every_project(wired: Wired, refusing: str) -> None:
+    for number in (1, 2):
+        wired.store.put_project(Project(number, refusing, "t", CONFIG))
     worker = start()
     try:
-        until(lambda: {(j.kind, j.project) for j in wired.jobs.jobs()} == {("sync", 1), ("sync", 2)}, 60)
-        until(lambda: wired.jobs.unworked() == [], 60)
-        until(lambda: any(j.message.startswith("will retry: LabelStudioError") for j in wired.jobs.jobs()), 60)
+        until(lambda: {(j.kind, j.project) for j in wired.jobs.jobs()} == {("sync", 1), ("sync", 2)})
+        until(lambda: wired.jobs.unworked() == [])
+        until(lambda: any(j.message.startswith("will retry: LabelStudioError") for j in wired.jobs.jobs()))
     finally:
         stop(worker)
     assert wired.jobs.unworked() == ["fast", "shards", "slow", "spare"]
@@ -161,7 +182,7 @@ def test_a_worker_of_some_lanes_needs_redis(wired: Wired) -> None:
         assert b"--lanes shares the work of several workers, which need GROUNDLOOK_REDIS" in said
         return
     try:
-        until(lambda: wired.jobs.unworked() == ["fast", "slow", "spare"], 60)
+        until(lambda: wired.jobs.unworked() == ["fast", "slow", "spare"])
         assert wired.jobs.jobs(1)[0].state == "queued"
     finally:
         stop(worker)

@@ -20,7 +20,8 @@ from groundlook_adapters.jobs.ledger import KEPT, KEPT_S, Ledger
 from groundlook_adapters.jobs.redis_ledger import RedisLedger
 from groundlook_adapters.jobs.run import Run
 from groundlook_adapters.jobs.sqlite_ledger import SqliteLedger
-from tests.jobs.houses import Clock, Server
+from tests.jobs.houses import Clock
+from tests.redis_server import Server
 
 KINDS = ["a", "b"]
 

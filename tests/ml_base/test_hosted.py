@@ -6,11 +6,9 @@ import os
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -21,6 +19,7 @@ from groundlook.core.geometry import Box
 from groundlook.core.types import UNTRAINED_VERSION, Prediction, RankedTask, Region, Score, Window
 from groundlook.service.wiring import web_app
 from tests.service.conftest import XML, House
+from tests.waiting import until
 
 LOGIN = ("team", "p@ss:word")
 SCRIPT = Path(ml_base.__file__).with_name("groundlook_model.py")
@@ -58,7 +57,7 @@ def hosted(service: str, their_python: Path, tmp_path: Path) -> Iterator[Callabl
             running = subprocess.Popen(command, env={**os.environ, **given}, stdout=said, stderr=said)
         client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
         started.append((running, client))
-        wait_for(lambda: answers(client))
+        until(lambda: answers(client))
         return client
 
     yield start
@@ -113,7 +112,7 @@ def test_a_new_window_is_announced_and_an_event_arrives(
     assert client.post("/setup", json=setup).json()["model_version"] == f"{UNTRAINED_VERSION}+w2"
     event = {"action": "START_TRAINING", "project": {"id": 7}}  # which label-studio-ml itself passes over
     assert client.post("/webhook", json=event).status_code == 201
-    wait_for(lambda: any(j.kind == "learn" for j in house.wired.jobs.jobs(7)))
+    until(lambda: any(j.kind == "learn" for j in house.wired.jobs.jobs(7)))
 
 
 def test_what_the_service_refuses_is_told(house: House, hosted: Callable[..., httpx.Client], window: str) -> None:
@@ -140,10 +139,3 @@ def answers(client: httpx.Client) -> bool:
         return client.get("/health").status_code == 200
     except httpx.HTTPError:
         return False
-
-
-def wait_for(done: Callable[[], Any], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, f"not so after {seconds} s"
-        time.sleep(0.1)

@@ -18,8 +18,8 @@ from groundlook.core.errors import Cancelled, TrainingFailed
 from groundlook.models.weights.file import digest, read
 from tests.models.train_cases import child, killer, train
 
-KINDS = ["unet", "yolo11p.yaml"]
-SLOW = ["maskrcnn", "yolo11p-seg.yaml", "yolo11p-obb.yaml", "yolo11p-cls.yaml"]
+KINDS = ["unet"]
+SLOW = ["maskrcnn", "yolo11p.yaml", "yolo11p-seg.yaml", "yolo11p-obb.yaml", "yolo11p-cls.yaml"]
 
 
 def _kinds() -> list[object]:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,6 +32,7 @@ from groundlook.service.settings import read_settings
 from groundlook.service.wiring.doctor import examine
 from groundlook.service.wiring.doctor import home as home_checks
 from groundlook.service.wiring.parts import Wired, wire
+from tests.waiting import until
 
 CONFIG = LabelConfig(
     "label", "RectangleLabels", "image", "image", ("Building",), (Control("label", "RectangleLabels", ("Building",)),)
@@ -189,28 +190,20 @@ def test_a_worker_is_seen_by_its_lock(environ: dict[str, str], wired: Wired) -> 
 
 def test_failed_jobs_are_told(environ: dict[str, str], wired: Wired) -> None:
     def train(job: Job, progress: Progress) -> str:
-        raise error
+        raise TrainingFailed("no memory") if job.attempts == 1 else InvalidWeights("yolo.pt is gone")
 
-    error: Exception = TrainingFailed("no memory")
+    number = wired.jobs.submit("learn", 7)
     with wired.jobs.working({"learn": train}):
-        number = wired.jobs.submit("learn", 7)
-        _until(lambda: wired.jobs.job(number).attempts == 1 and wired.jobs.job(number).state == "queued")
-        assert _found(environ)["jobs"].ok == "warn"
-        error = InvalidWeights("yolo.pt is gone")
-        _until(lambda: wired.jobs.job(number).state == "failed")
+        until(lambda: wired.jobs.job(number).message.startswith("will retry"))
+    assert _found(environ)["jobs"].ok == "warn"
+    with wired.jobs.working({"learn": train}):
+        until(lambda: wired.jobs.job(number).state == "failed")
     found = _found(environ)["jobs"]
     assert found.ok == "fail"
     assert f"job {number}, learn of project 7 (2 attempts): InvalidWeights: yolo.pt is gone" in found.says
     assert "groundlook jobs retry --failed" in found.remedy
     wired.jobs.retry(number)
     assert _found(environ)["jobs"].ok == "ok"
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 class _Server(ThreadingHTTPServer):

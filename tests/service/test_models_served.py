@@ -27,6 +27,7 @@ from groundlook_adapters.rasters.reading.read import Scene
 from groundlook_adapters.rasters.tiling.geotile import task_data
 from groundlook_adapters.rasters.tiling.ingest import scan, tiles
 from groundlook_adapters.store.sqlite import SqliteStore
+from tests.waiting import until
 from tests.weights.make_yolo import HERE, town
 
 XML = (
@@ -114,15 +115,11 @@ def service(home: Home) -> Iterator[httpx.Client]:
         process.wait(20)
 
 
-def await_service(client: httpx.Client) -> None:
-    end = time.monotonic() + 90
-    while time.monotonic() < end:
-        try:
-            client.get("/health")
-            return
-        except httpx.HTTPError:
-            time.sleep(0.1)
-    raise AssertionError("the service did not start")
+def answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/health").is_success
+    except httpx.HTTPError:
+        return False
 
 
 def setup(client: httpx.Client) -> str:
@@ -142,7 +139,7 @@ def test_a_rollback_changes_the_next_request_of_every_service(home: Home) -> Non
     with ExitStack() as stack:
         one, two = (stack.enter_context(service(home)) for _ in range(2))
         for client in (one, two):
-            await_service(client)
+            until(lambda: answers(client), 90)  # noqa: B023 (called at once)
             assert setup(client) == f"{LATER}+w2"
             before = predict(client, home.tasks)
             assert [len(r["result"]) for r in before["results"]] == [1, 1, 1, 0]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +28,8 @@ from groundlook_adapters.labelstudio.config import parse_config
 from groundlook_adapters.rasters.reading.read import Scene
 from groundlook_adapters.rasters.tiling.geotile import task_data
 from groundlook_adapters.rasters.tiling.ingest import scan, tiles
-from tests.jobs.houses import Server, until
+from tests.redis_server import Server
+from tests.waiting import until
 from tests.weights.make_yolo import HERE, town
 
 pytest.importorskip("ultralytics")
@@ -57,18 +57,6 @@ class Studio:
 
     def publish(self, project: Project, window: Window, predictions: Mapping[int, Prediction]) -> None:
         self.windows.append(window)
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Server]:
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed; apt-get install redis-server to run this")
-    folder = tmp_path / "redis"
-    folder.mkdir()
-    server = Server(folder)
-    server.start()
-    yield server
-    server.stop()
 
 
 @dataclass

@@ -45,13 +45,6 @@ def size(folder: Path) -> int:
     return total
 
 
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
-
-
 class Maker:
     """Makes `arrays(seed)`, slowly where asked to, and counts."""
 

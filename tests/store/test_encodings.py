@@ -23,7 +23,8 @@ from groundlook.core.ports import Encodings
 from groundlook_adapters.store import turns
 from groundlook_adapters.store.encodings import EncodingCache
 from groundlook_adapters.store.packed import pack, unpack
-from tests.store.houses import Arrays, Asks, Maker, arrays, ask_in_child, digest, files, hammer, never, size, until
+from tests.store.houses import Arrays, Asks, Maker, arrays, ask_in_child, digest, files, hammer, never, size
+from tests.waiting import until
 
 SPAWN = multiprocessing.get_context("spawn")
 

@@ -5,78 +5,21 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
-import socket
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from redis import Redis
 
 from groundlook.core.errors import InvalidInput
 from groundlook_adapters.store import shared
 from groundlook_adapters.store.encodings import EncodingCache
 from groundlook_adapters.store.shared import CLAIM_S, KEPT_S
-from tests.store.houses import Arrays, Asks, Maker, arrays, ask_in_child, digest, never, until
+from tests.redis_server import Server
+from tests.store.houses import Arrays, Asks, Maker, arrays, ask_in_child, digest, never
+from tests.waiting import until
 
 SPAWN = multiprocessing.get_context("spawn")
-
-
-class Server:
-    """A redis-server that keeps nothing, on a free port of this machine."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.client = Redis.from_url(self.url)
-
-    def start(self) -> None:
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        self._process = subprocess.Popen(command, cwd=self._folder, stdout=subprocess.DEVNULL)
-        until(self._answers)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self.signal(signal.SIGCONT)
-            self._process.terminate()
-            self._process.wait(10)
-            self._process = None
-
-    def signal(self, number: int) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.client.ping())
-        except OSError:
-            return False
-        except Exception as error:
-            if type(error).__name__ in ("ConnectionError", "BusyLoadingError"):
-                return False
-            raise
-
-
-@pytest.fixture
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    if shutil.which("redis-server") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("redis-server is missing, and CI must not skip it: apt-get install redis-server")
-        pytest.skip("redis-server is not installed; apt-get install redis-server to run this")
-    server = Server(tmp_path_factory.mktemp("redis"))
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-        server.client.close()
 
 
 def machine(folder: Path, url: str) -> EncodingCache:
@@ -167,7 +110,7 @@ def test_without_redis_everything_goes_on_and_it_is_told_once(
     tmp_path: Path, redis: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(shared, "RETRY_S", 0.2)
-    redis.stop()
+    redis.kill()
     with caplog.at_level(logging.WARNING):
         cache = machine(tmp_path / "a", redis.url)
         for i in range(5):
@@ -206,7 +149,7 @@ def test_a_redis_that_goes_while_others_wait_is_no_error(tmp_path: Path, redis: 
     assert slow.started.wait(30)
     second = Asks(b, "tile", Maker(1))
     time.sleep(0.2)
-    redis.stop()
+    redis.kill()
     assert digest(second.answer(5)) == digest(arrays(1))  # makes it itself
     slow.go.set()
     assert digest(first.answer(5)) == digest(arrays(1))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 from groundlook.core.errors import InvalidInput
 from groundlook.core.types import Project
@@ -74,6 +73,8 @@ def unlike(known: NDArray[np.float32], fresh: NDArray[np.float32]) -> bool:
     other, by a one-sided binomial test. Cosine; the nearest-neighbour two-sample idea of Schilling (JASA 1986)."""
     if len(known) < FEW or len(fresh) < FEW:
         return False
+    from scipy.stats import binom  # half of every command's start, if it were imported above
+
     known, fresh = _units(known), _units(fresh)
     among = known @ known.T
     np.fill_diagonal(among, -np.inf)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from scipy.stats import fisher_exact
-
 from groundlook.core.exam import Taught
 from groundlook.learning.gate.limits import Limits
 from groundlook.learning.gate.verdict import Finding, Measured
@@ -12,6 +10,8 @@ from groundlook.learning.gate.verdict import Finding, Measured
 def labels(new: Taught, old: Taught, limits: Limits) -> Finding:
     """The share of its own labels beside which each version sees the thing. Refused where the challenger's is larger
     and chance has less than `limits.mislaid` of that, by Fisher's exact test, one-sided."""
+    from scipy.stats import fisher_exact  # half of every command's start, if it were imported above
+
     table = [[new.beside, new.met], [old.beside, old.met]]
     chance = float(fisher_exact(table, alternative="greater")[1])
     failed = chance < limits.mislaid

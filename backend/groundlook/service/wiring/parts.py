@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from fastapi import FastAPI
 from numpy.typing import NDArray
 
 from groundlook.core.errors import InvalidImage, InvalidInput, NotAllowed
@@ -28,17 +27,12 @@ from groundlook.models.classifier.embedders import register
 from groundlook.models.embedders.named import embedder_of
 from groundlook.models.sam.pictures import picture_of
 from groundlook.scoring.score import calibrate, score_calibrated
-from groundlook.service.app import create_app
 from groundlook.service.brought import SAM, Brought
-from groundlook.service.labelstudio_api import Wire
 from groundlook.service.metrics import ENCODES
-from groundlook.service.pages.router import pages_router
 from groundlook.service.settings import Settings
 from groundlook.service.shelf import ModelShelf
-from groundlook.service.tiles_api import QUICKLOOK, tiles_router
 from groundlook.service.wiring.folds import HELD_OUT, SEED
 from groundlook.service.wiring.planned import PlanReader
-from groundlook.service.wiring.scenes import SceneBoard
 from groundlook.service.wiring.shapes import ControlShapes
 from groundlook.strategies.rules import Rules
 from groundlook_adapters.jobs.at_home import AtHome
@@ -64,6 +58,8 @@ from groundlook_adapters.store.features import FeatureFiles
 from groundlook_adapters.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from groundlook_adapters.jobs.exchange import RedisExchange
 
 __all__ = ["TaskImages", "Wired", "decode_task", "encode_region", "web_app", "wire"]
@@ -163,6 +159,13 @@ def wire(settings: Settings) -> Wired:
 
 def web_app(wired: Wired) -> FastAPI:
     """The HTTP service over `wired`."""
+    # Most commands serve nothing, and FastAPI is a third of what they would import.
+    from groundlook.service.app import create_app
+    from groundlook.service.labelstudio_api import Wire
+    from groundlook.service.pages.router import pages_router
+    from groundlook.service.tiles_api import QUICKLOOK, tiles_router
+    from groundlook.service.wiring.scenes import SceneBoard
+
     roots, hosts = wired.settings.roots, wired.settings.raster_hosts
 
     def render(scene_id: str, window: WindowPx, fmt: str) -> bytes:
