@@ -80,6 +80,18 @@ def test_many_equal_scores_and_one_huge_box() -> None:
         assert ours.tolist() == sahi_groups(rows, "IOS", 0.5, aware)
 
 
+@pytest.mark.parametrize("seen", [2, 60])  # few pairs, and more than anybody would list
+def test_heaps_of_boxes_and_places_far_away(seen: int) -> None:
+    rng = np.random.default_rng(seen)
+    rows = np.tile(clustered(rng, 90, 2000.0), (seen, 1))
+    rows[:, :4] += rng.normal(0, 1, (len(rows), 2))[:, [0, 1, 0, 1]]
+    rows[:, 4] = rng.uniform(0.05, 1, len(rows))
+    rows[5, :4] = (1e15, -1e15, 2e15, 1e15)
+    for metric in ("IOS", "IOU"):
+        ours = greedy_groups(rows[:, :4], rows[:, 4], rows[:, 5], metric=metric)
+        assert ours.tolist() == sahi_groups(rows, metric, 0.5, True)
+
+
 def test_what_can_not_be_merged_is_named() -> None:
     one = np.array([[0.0, 0.0, 1.0, 1.0]])
     assert greedy_groups(np.zeros((0, 4)), np.zeros(0)).tolist() == []

@@ -11,6 +11,8 @@ from groundlook.core.errors import InvalidInput
 
 Metric = Literal["IOS", "IOU"]
 _LARGEST = 2**31 - 1
+_MOST_PAIRS = 4
+"""For each box; where there are more, most would be of boxes that are in a group by then."""
 
 
 def greedy_groups(
@@ -25,8 +27,8 @@ def greedy_groups(
 
     Greedy non-maximum merging, the same groups as sahi's `GreedyNMMPostprocess` (Akyon et al. 2022): the box with the
     highest score that is in no group yet takes every box left that it overlaps by `threshold` or more, and so on. Of
-    equal scores the first by x0, y0, x1, y1, then by row, comes first. On a grid of cells: time and memory O(N) for
-    boxes that are spread out.
+    equal scores the first by x0, y0, x1, y1, then by row, comes first. By a sweep: time and memory O(N) for boxes that
+    are spread out.
 
     `boxes`: (N, 4), x0, y0, x1, y1, compared in float32 as sahi does. `scores`: (N,). `labels`: (N,), integers; only
     boxes of one label are merged, None for no regard to labels. `threshold`: 0 < t ≤ 1. `metric`: the overlap as a
@@ -44,6 +46,7 @@ def greedy_groups(
     if len(b) == 0:
         return np.zeros(0, np.int64)
     from groundlook_adapters.vectors.seams import boxes_kernels as kernels
+    from groundlook_adapters.vectors.seams import pairs_kernels as pairs
 
     wrong = kernels.unusable(b, s)
     if wrong >= 0:
@@ -55,5 +58,10 @@ def greedy_groups(
         order = np.lexsort((b[:, 3], b[:, 2], b[:, 1], b[:, 0], -s))
     if names.min() < 0 or names.max() > _LARGEST:
         names = np.unique(names, return_inverse=True)[1].reshape(-1)
-    groups: NDArray[np.int64] = kernels.greedy(b, order, names, float(threshold), metric == "IOU")
+    groups: NDArray[np.int64]
+    first, second, found = pairs.overlapping(b, names, float(threshold), metric == "IOU", _MOST_PAIRS * len(b))
+    if found >= 0:
+        groups = pairs.absorbed(order, first, second, found)
+    else:  # then a grid, that tells the neighbours of those alone that are kept
+        groups = kernels.greedy(b, order, names, float(threshold), metric == "IOU")
     return groups

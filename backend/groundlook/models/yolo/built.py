@@ -18,7 +18,7 @@ from groundlook.models.weights.file import check, read
 from groundlook.models.yolo import offline, raw
 from groundlook.models.yolo.candidates import Candidates, Floats
 from groundlook.models.yolo.decode import decode
-from groundlook.models.yolo.known import Known, keep, recall, version
+from groundlook.models.yolo.known import Known, find_out, keep, recall, version
 from groundlook.models.yolo.labelling import Labelling
 from groundlook.models.yolo.raw import Head
 
@@ -113,10 +113,11 @@ def build(
 ) -> tuple[Built, tuple[str, ...]]:
     """The network of the weights at `path`, and its classes: as `card` says, or the file where that says nothing.
     `runtime`: None for PyTorch at once, FAST, or the name of one of `models.runtime`; `folder` keeps what was exported.
-    Where it is kept already, PyTorch is not imported. Raises InvalidWeights, InvalidInput."""
+    With a runtime that is none of PyTorch's own, child processes alone import PyTorch. Raises InvalidWeights,
+    InvalidInput."""
     if runtime is None:
-        module, found = _filled(card, path, config)
-        return Built(found.head, _in_torch(module, device)), found.classes
+        module, seen = filled(card, path, config)
+        return Built(seen.head, _in_torch(module, device)), seen.classes
     if folder is None:
         raise InvalidInput(f"runtime {runtime!r} needs a folder that keeps what is compiled: give one, or no runtime")
     known = _known(card, path, folder, config)
@@ -132,12 +133,13 @@ def _known(card: ModelCard, path: Path, folder: Path, config: Path | None) -> Kn
         kept = recall(folder, path, card)
         if kept is not None:
             return kept
-    _, found = _filled(card, path, config)
-    keep(folder, path, card, found)
-    return found
+    known = find_out(card, path, config)
+    keep(folder, path, card, known)
+    return known
 
 
-def _filled(card: ModelCard, path: Path, config: Path | None) -> tuple[torch.nn.Module, Known]:
+def filled(card: ModelCard, path: Path, config: Path | None) -> tuple[torch.nn.Module, Known]:
+    """The network of the weights at `path`, and what it is. Raises InvalidWeights, InvalidInput."""
     content = read(path, card.sha256 or None)
     arch, classes = card.arch or content.arch or "", card.labels or content.names or ()
     if not arch or not classes:
