@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -32,6 +33,7 @@ from groundlook.models.yolo.train import YoloTrainer
 from groundlook.service.bench import Goal, Result
 
 ARCH, LABELS = "yolov5n.yaml", ("roof",)
+CHILD = "groundlook.models.yolo.train_child"
 PEER = """
 import json, sys
 from pathlib import Path
@@ -75,7 +77,7 @@ def _ours(examples: list[tuple[Tile, list[Region]]], epochs: int, out: Path) -> 
 
     def progress(fraction: float, message: str) -> None:
         if message.startswith("epoch"):
-            ends.append(_used(psutil.Process().children()[0]))
+            ends.append(_used(trainer()))
 
     started = _all()
     YoloTrainer(ARCH, epochs=epochs, threads=1, device="cpu", patience=0).train(examples, LABELS, None, out, progress)
@@ -97,6 +99,15 @@ def _peer(examples: list[tuple[Tile, list[Region]]], epochs: int, val: bool, out
     if child.returncode:
         raise RuntimeError(f"the peer ended with code {child.returncode}")
     return _epoch(ends[:epochs]), _all() - started
+
+
+def trainer() -> psutil.Process:
+    """The process that trains; this one may have other children."""
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # one that ends just now
+            if CHILD in child.cmdline():
+                return child
+    raise RuntimeError("no process of ours trains")
 
 
 def _used(process: psutil.Process) -> float:

@@ -13,6 +13,7 @@ import pytest
 from groundlook.core.errors import NotFound
 from groundlook.service import bench
 from groundlook.service.bench import Goal, Result, Turns, in_turns, percentile
+from tests.bench import bench_train
 
 KEYS = {"case", "ours", "peer", "peer_name", "unit", "ratio", "goal", "holds", "best", "repeats"}
 
@@ -88,6 +89,21 @@ def test_a_case_that_crashes_keeps_those_before_it(folder: Path) -> None:
     assert [r["ours"] for r in results] == [3.0]
     assert told == results
     assert ended == "it ended with code 7 after 1 cases"
+
+
+def test_the_process_that_trains_is_found_among_others() -> None:
+    wait = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with subprocess.Popen(wait) as other, subprocess.Popen([*wait, bench_train.CHILD]) as trainer:
+        try:
+            assert bench_train.trainer().pid == trainer.pid
+        finally:
+            trainer.kill()
+            trainer.wait()
+        try:
+            with pytest.raises(RuntimeError, match="no process of ours trains"):
+                bench_train.trainer()
+        finally:
+            other.kill()
 
 
 def test_an_unknown_bench_and_no_checkout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,24 @@ def test_a_rollback_leads_to_the_version_before(registry: FileRegistry) -> None:
     assert serving(registry) == A
 
 
+def test_the_last_judgement_of_a_version_stands_and_nothing_else_of_it_changes(
+    registry: FileRegistry, tmp_path: Path
+) -> None:
+    other = FileRegistry(tmp_path / "models")  # of another process
+    before = other.cards(1)
+    again = replace(before[1], verdict="refused", metrics={"quality": 0.25}, judged=2)
+    registry.judged(1, replace(again, created=9.0, parent="?"))
+    registry.judged(1, again)
+    assert other.cards(1) == registry.cards(1) == [before[0], again, *before[2:]]
+    assert registry.weights(1, again).read_bytes() == b"weights b"
+    assert sorted(p.name for p in (tmp_path / "models" / "1" / str(B)).iterdir()) == [
+        "card.json",
+        "weights.safetensors",
+    ]
+    with pytest.raises(NotFound, match="yolo@zz is not in the registry"):
+        registry.judged(1, replace(again, version=ModelVersion("yolo", "zz")))
+
+
 def test_what_is_passed_over_is_withdrawn_too(registry: FileRegistry) -> None:
     line(registry, A, B, C)
     registry.rollback(1, A)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -115,6 +116,14 @@ def _save(home: Path, point: int) -> None:
     sys.setprofile(None)
 
 
+def _judge(home: Path, point: int) -> None:
+    registry = FileRegistry(home / "models")
+    card = registry.cards(1)[0]
+    _killed_at(point)
+    registry.judged(1, replace(card, verdict="refused", judged=2))
+    sys.setprofile(None)
+
+
 def _points(home: Path, spawn: mp.context.ForkServerContext, what: object) -> Iterator[Path]:
     """A fresh copy of `home` for each of POINTS kills from the first call to the last, and after a run to the end."""
     point, step = 0, 1
@@ -192,6 +201,27 @@ def test_killed_anywhere_a_version_is_kept_whole_or_not_at_all(
     assert seen == sorted(seen)
 
 
+@pytest.mark.fault("killed at every step", "a version is judged again")
+def test_killed_anywhere_the_judgement_before_stands_or_the_new_one(
+    tmp_path: Path, spawn: mp.context.ForkServerContext
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    registry_of(home, "a")
+    seen = []
+    for copy in _points(home, spawn, _judge):
+        left = FileRegistry(copy / "models")
+        (card,) = left.cards(1)
+        assert (card.verdict, card.judged) in (("", 0), ("refused", 2))
+        assert left.weights(1, card).exists()
+        seen.append(card.judged)
+        _judge(copy, 10**9)
+        assert left.cards(1)[0].judged == 2
+    assert len(seen) >= POINTS
+    assert (seen[0], seen[-1]) == (0, 2)
+    assert seen == sorted(seen)
+
+
 def _saver(home: Path, together: Barrier) -> None:
     registry = FileRegistry(home / "models")
     weights = home / "w.safetensors"
@@ -240,10 +270,12 @@ def test_a_full_disk_keeps_what_was_there_and_says_so(small_disk: Path, tmp_path
     fill(small_disk)
     with pytest.raises(Busy, match="no space is left"):
         registry.promote(1, B, A)
+    with pytest.raises(Busy, match=r"no space is left for .*card.json: it stays as it was"):
+        registry.judged(1, replace(registry.cards(1)[0], verdict="refused", metrics={str(i): 0.5 for i in range(9999)}))
     with pytest.raises(GroundlookError):
         registry.rollback(1)
     fresh = FileRegistry(small_disk / "models")
-    assert [c.version for c in fresh.cards(1)] == [A, B]
+    assert [(c.version, c.verdict) for c in fresh.cards(1)] == [(A, ""), (B, "")]
     assert fresh.serving(1) == registry.serving(1) == fresh.cards(1)[0]
     (small_disk / "rest").unlink()
     registry.promote(1, B, A)

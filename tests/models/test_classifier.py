@@ -21,6 +21,7 @@ from groundlook.core.types import ModelCard, ModelVersion, Region
 from groundlook.evaluation.evaluate import evaluate
 from groundlook.models.classifier.predict import ClassifierModel
 from groundlook.models.classifier.train import ClassifierTrainer
+from groundlook.models.training import balance
 from groundlook.models.weights.file import Weights, digest, read, save
 
 LABELS = ("grass", "sand", "water")
@@ -98,6 +99,35 @@ class Mean:
 
     def embed(self, tiles: Sequence[Tile]) -> NDArray[np.float32]:
         return np.stack([cv2.mean(t.pixels)[:3] for t in tiles]).astype(np.float32)
+
+
+@pytest.mark.parametrize("arch", ["classifier-mean", "classifier-multiple-mean"])
+def test_a_rare_class_is_found_more_often_for_being_balanced(
+    arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twelve of 600 tiles are sand, in colours that overlap those of grass."""
+
+    def tile(rng: np.random.Generator, label: str) -> tuple[Tile, list[Region]]:
+        colour = rng.normal(np.mean([COLOURS["grass"], COLOURS[label]], axis=0), 35)
+        return Tile(np.full((4, 4, 3), np.clip(colour, 0, 255).astype(np.uint8))), chosen(label)
+
+    rng = np.random.default_rng(0)
+    examples = [tile(rng, "sand" if i % 50 == 0 else "grass") for i in range(600)]
+    held_out = {label: [tile(rng, label)[0] for _ in range(300)] for label in ("sand", "grass")}
+
+    def recall(name: str) -> dict[str, float]:
+        trainer = ClassifierTrainer(arch, embedder=Mean())
+        model = load(trainer.train(examples, LABELS, None, tmp_path / name, quiet), arch, embedder=Mean())
+        return {
+            label: float(np.mean([label in {r.label for r in p.regions} for p in model.predict(tiles)]))
+            for label, tiles in held_out.items()
+        }
+
+    balanced = recall("balanced")
+    monkeypatch.setattr(balance, "factors", lambda classes: np.ones(len(classes)))
+    plain = recall("plain")
+    assert balanced["sand"] > plain["sand"] + 0.05, (balanced, plain)
+    assert balanced["grass"] > plain["grass"] - 0.03, (balanced, plain)
 
 
 def test_any_embedder_will_do(tmp_path: Path) -> None:

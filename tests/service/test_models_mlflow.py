@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -54,7 +55,7 @@ def runs(uri: str) -> Mapping[str, Any]:
 
 def test_every_version_is_one_run_with_what_its_card_says(uri: str) -> None:
     tracker = MlflowTracker(uri)
-    rows = [(card(A), "kept"), (card(B, parent=str(A)), "serving")]
+    rows = [(card(A), "kept", ()), (card(B, parent=str(A)), "serving", ())]
     assert tracker.track(PROJECT, rows) == 2
     assert tracker.track(PROJECT, rows) == 0
     assert MlflowTracker(uri).track(PROJECT, rows) == 0  # another process
@@ -76,25 +77,70 @@ def test_every_version_is_one_run_with_what_its_card_says(uri: str) -> None:
 
 def test_a_promotion_and_a_rollback_change_a_tag(uri: str) -> None:
     tracker = MlflowTracker(uri)
-    tracker.track(PROJECT, [(card(A), "serving")])
-    tracker.track(PROJECT, [(card(A), "kept"), (card(B), "serving")])
+    tracker.track(PROJECT, [(card(A), "serving", ())])
+    tracker.track(PROJECT, [(card(A), "kept", ()), (card(B), "serving", ())])
     assert {v: run.data.tags[STATE] for v, run in runs(uri).items()} == {str(A): "kept", str(B): "serving"}
-    tracker.track(PROJECT, [(card(A), "serving"), (card(B), "withdrawn")])
+    tracker.track(PROJECT, [(card(A), "serving", ()), (card(B), "withdrawn", ())])
     assert {v: run.data.tags[STATE] for v, run in runs(uri).items()} == {str(A): "serving", str(B): "withdrawn"}
 
 
-def test_a_run_that_somebody_was_killed_over_is_finished(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_and_the_card_lie_beside_the_run_and_are_those_of_the_last_judgement(
+    uri: str, tmp_path: Path
+) -> None:
+    report = tmp_path / "gate.json", tmp_path / "gate.html"
+    tracker = MlflowTracker(uri)
+    for path in report:
+        path.write_text("better than the first")
+    assert tracker.track(PROJECT, [(card(A, judged=1), "kept", report)]) == 1
+    assert tracker.track(PROJECT, [(card(A, judged=1), "kept", report)]) == 0
+    assert files(uri, tmp_path)["gate.html"] == files(uri, tmp_path)["gate.json"] == "better than the first"
+    for path in report:
+        path.write_text("worse than the second")
+    lost = card(A, judged=2, verdict="refused", metrics={"quality": 0.4, "champion_quality": 0.6})
+    assert tracker.track(PROJECT, [(lost, "kept", report)]) == 1
+    assert tracker.track(PROJECT, [(lost, "kept", report)]) == 0
+    (run,) = runs(uri).values()
+    assert run.data.tags["groundlook.verdict"] == "refused"
+    assert {k: run.data.metrics[k] for k in lost.metrics} == lost.metrics
+    found = files(uri, tmp_path)
+    assert set(found) == {"card.json", "gate.html", "gate.json"}, "and no weights"
+    assert found["gate.html"] == found["gate.json"] == "worse than the second"
+    assert json.loads(found["card.json"])["verdict"] == "refused"
+    assert json.loads(found["card.json"])["version"] == str(A)
+
+
+def files(uri: str, tmp_path: Path) -> dict[str, str]:
+    """What lies beside the only run."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    (run,) = runs(uri).values()
+    place = tmp_path / "downloaded"
+    place.mkdir(exist_ok=True)
+    return {
+        f.path: Path(client.download_artifacts(run.info.run_id, f.path, str(place))).read_text()
+        for f in client.list_artifacts(run.info.run_id)
+    }
+
+
+@pytest.mark.parametrize("step", ["set_terminated", "log_artifact"])
+def test_a_run_that_somebody_was_killed_over_is_finished(
+    step: str, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from mlflow import MlflowClient
 
     def killed(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
+    report = tmp_path / "gate.json"
+    report.write_text("{}")
     with monkeypatch.context() as patched:
-        patched.setattr(MlflowClient, "set_terminated", killed)
+        patched.setattr(MlflowClient, step, killed)
         with pytest.raises(KeyboardInterrupt):
-            MlflowTracker(uri).track(PROJECT, [(card(A), "serving")])
-    assert MlflowTracker(uri).track(PROJECT, [(card(A), "serving")]) == 1
+            MlflowTracker(uri).track(PROJECT, [(card(A), "serving", (report,))])
+    assert MlflowTracker(uri).track(PROJECT, [(card(A), "serving", (report,))]) == 1
     (run,) = runs(uri).values()
+    assert files(uri, tmp_path)["gate.json"] == "{}"
     assert run.info.status == "FINISHED"
     assert run.data.metrics["quality"] == 0.5
 
@@ -102,7 +148,7 @@ def test_a_run_that_somebody_was_killed_over_is_finished(uri: str, monkeypatch: 
 def test_a_server_that_is_away_is_said_soon_and_without_its_password() -> None:
     began = time.monotonic()
     with pytest.raises(Busy, match=r"MLflow at http://127\.0\.0\.1:9 did not take it") as caught:
-        MlflowTracker("http://me:hidden@127.0.0.1:9").track(PROJECT, [(card(A), "serving")])
+        MlflowTracker("http://me:hidden@127.0.0.1:9").track(PROJECT, [(card(A), "serving", ())])
     assert "hidden" not in str(caught.value)
     assert time.monotonic() - began < 30
 
@@ -125,9 +171,17 @@ def test_a_promotion_asks_for_it_in_the_background(wired: Wired, tmp_path: Path,
     for version in (A, B):
         wired.registry.save(7, replace(card(version), sha256=file_sha256(weights)), weights)
     wired.registry.promote(7, A, None)
+    for name in ("gate.json", "gate.html"):
+        report = wired.settings.home / "reports" / "7" / str(A) / name
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text("{}")
     tell(wired.loop, 7)
     assert "track" in [job.kind for job in wired.jobs.jobs(7)]
     assert track(wired.loop, 7, lambda *_: None) == "2 of 2 versions written"
+    from mlflow import MlflowClient
+
+    seen = MlflowClient(uri).list_artifacts(runs(uri)[str(A)].info.run_id)
+    assert [f.path for f in seen] == ["card.json", "gate.html", "gate.json"]
     wired.registry.promote(7, B, A)
     wired.registry.rollback(7)
     assert track(wired.loop, 7, lambda *_: None) == "0 of 2 versions written"

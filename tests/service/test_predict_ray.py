@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import secrets
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +103,70 @@ def test_ray_and_this_process_say_the_same(desk: Path, monkeypatch: pytest.Monke
     assert counts(ray) == counts(here)
     assert features(desk / "ray.geojson") == features(desk / "here.geojson")
     assert sorted(p.name for p in desk.iterdir()) == ["a.tif", "b.tif", "here.geojson", "ray.geojson"]
+
+
+@pytest.fixture
+def cluster() -> Iterator[tuple[str, Path, dict[str, str]]]:
+    """A Ray that somebody started: its address, where it keeps its logs, and the environment that has its token."""
+    environ = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+    # As quick as others: by itself Ray lets its actors wait for everybody.
+    environ = {**os.environ, **environ, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_worker_niceness": "0"}
+    ports = {name: str(port) for name, port in zip(("--port", "--dashboard-agent-listen-port"), free(2), strict=True)}
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as place:  # short: it has sockets there
+        sizes = {"--num-cpus": "2", "--object-store-memory": str(2**28), "--temp-dir": place, **ports}
+        words = ["--head", "--block", "--node-ip-address", "127.0.0.1", "--include-dashboard", "false"]
+        command = [
+            str(Path(sys.executable).with_name("ray")),
+            "start",
+            *words,
+            *(w for pair in sizes.items() for w in pair),
+        ]
+        with (Path(place) / "said").open("w+") as said:
+            head = subprocess.Popen(command, env=environ, stdout=said, stderr=said)
+            try:
+                began = time.monotonic()
+                while "Ray runtime started" not in (Path(place) / "said").read_text():
+                    assert head.poll() is None, (Path(place) / "said").read_text()
+                    assert time.monotonic() - began < 180
+                    time.sleep(0.2)
+                yield f"127.0.0.1:{ports['--port']}", Path(place) / "session_latest" / "logs", environ
+            finally:
+                family = [psutil.Process(head.pid), *psutil.Process(head.pid).children(recursive=True)]
+                head.terminate()
+                head.wait(90)
+                for left in psutil.wait_procs(family, timeout=10)[1]:
+                    left.kill()
+
+
+def free(count: int) -> list[int]:
+    """Ports that nobody listens at."""
+    with ExitStack() as held:
+        made = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [one.getsockname()[1] for one in made]
+
+
+@pytest.mark.slow  # a Ray is started as an admin would, and takes half a minute for it
+def test_a_ray_that_runs_already_says_the_same(desk: Path, cluster: tuple[str, Path, dict[str, str]]) -> None:
+    address, logs, environ = cluster
+    path = scene(desk / "a.tif", 3)
+    run(desk / "here.geojson", path)
+
+    def ask(out: Path, given: dict[str, str]) -> tuple[subprocess.CompletedProcess[str], list[Path]]:
+        command = [sys.executable, "-m", "groundlook", *line(out, path, *RAY, "--ray", address)]
+        before = set(logs.glob("python-core-driver-*"))
+        done = subprocess.run(command, cwd=HERE.parent, env=given, capture_output=True, text=True, check=False)
+        return done, sorted(set(logs.glob("python-core-driver-*")) - before)
+
+    done, drivers = ask(desk / "ray.geojson", environ)
+    assert done.returncode == 0, done.stderr
+    assert len(drivers) == 1, "that Ray was asked, and not one of our own"
+    assert features(desk / "ray.geojson") == features(desk / "here.geojson")
+    assert sorted(p.name for p in desk.iterdir()) == ["a.tif", "here.geojson", "ray.geojson"]
+    stranger = {k: v for k, v in environ.items() if not k.startswith("RAY_AUTH")}
+    done, drivers = ask(desk / "none.geojson", stranger)
+    assert (done.returncode, drivers) == (1, [])
+    assert "set RAY_AUTH_MODE=token" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

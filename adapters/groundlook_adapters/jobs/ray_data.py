@@ -37,7 +37,9 @@ _ENVIRONMENT = {
 def each(shards: Sequence[str], make: Callable[[], Work], address: str = "", actors: int = 0) -> Generator[str]:
     """What becomes of `shards`, as it comes, in any order. `make` runs once in each of `actors` actors (0: one for each
     GPU or, without any, each machine) and gives what does the shards. `address`: of a Ray that runs ("auto",
-    "ray://…"), "" for one of our own on this machine, which ends with us.
+    "host:port" on a machine of it, "ray://…" where ray[client] is installed), "" for one of our own on this machine,
+    which ends with us. A Ray that asks for a token gets it where RAY_AUTH_MODE=token is set: to a host that was named
+    Ray sends it for nothing less, and so do we.
 
     Raises InvalidInput without ray, Busy where nothing answers at `address`, and what `make` and the work raise.
     """
@@ -110,7 +112,8 @@ def _ray(address: str) -> Iterator[Any]:
             ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **({} if address else own))
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise Busy(f"Ray at {address or 'this machine'} can't be used: {said}") from None
+            token = "; if it asks for a token, set RAY_AUTH_MODE=token" if address else ""
+            raise Busy(f"Ray at {address or 'this machine'} can't be used: {said}{token}") from None
         try:
             yield ray
         finally:

@@ -208,8 +208,8 @@ class Snapshot:
 class ModelCard:
     """What a model version is and where it comes from. `arch` names the network, `labels` its classes in order,
     `sha256` its weights file; `verdict` of the gate: promoted, refused or needs a person, imported where it came from
-    outside; `metrics` are what it went by. `parent`: the version that it was trained from; `code`: what trained it;
-    `licence`: that its weights are under, "" unknown."""
+    outside; `metrics` are what it went by; `judged`: how often it was judged, the last time stands. `parent`: the
+    version that it was trained from; `code`: what trained it; `licence`: that its weights are under, "" unknown."""
 
     version: ModelVersion
     kind: str
@@ -223,6 +223,7 @@ class ModelCard:
     metrics: Mapping[str, float] = field(default_factory=dict)
     code: str = ""
     licence: str = ""
+    judged: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ def _finished(
         weights = loop.registry.weights(project.id, card)
         settled = settle(loop, project, snapshot, card, weights, limits, _part(progress, _TRAINED, 1.0))
         told = f"{card.version} {settled.verdict.outcome}: {settled.verdict.reason}"
-        return Learned(settled.verdict.outcome, told, card, settled.verdict, settled.report)
+        return Learned(settled.verdict.outcome, told, settled.card, settled.verdict, settled.report)
     return Learned(NOTHING_NEW, f"snapshot {snapshot.id[:12]} was learned already: {card.version} {card.verdict}", card)
 
 

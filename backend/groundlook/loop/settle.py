@@ -19,7 +19,7 @@ from groundlook.evaluation.evaluate import evaluate
 from groundlook.evaluation.exam import examine_all
 from groundlook.evaluation.taught import taught
 from groundlook.learning.gate import Limits, Verdict, judge
-from groundlook.learning.gate.report import write_report
+from groundlook.learning.gate.report import report_folder, write_report
 from groundlook.learning.snapshot import load_snapshot
 from groundlook.loop.parts import Loop
 from groundlook.loop.snapshot import snapshots_of
@@ -46,12 +46,14 @@ def settle(
     loop: Loop, project: Project, snapshot: Snapshot, card: ModelCard, weights: Path, limits: Limits, progress: Progress
 ) -> Settled:
     """Judge `card`, keep it whatever comes of it, and let it serve where the gate says so. Where another version came
-    to serve while it was judged, it is judged again, against that one: a verdict holds for one champion only."""
-    for attempt in range(TRIES):
+    to serve while it was judged, it is judged again, against that one: a verdict holds for one champion only, and the
+    last one is kept."""
+    for attempt in range(1, TRIES + 1):
         champion = loop.registry.serving(project.id)
         done = _judged(loop, project, snapshot, (card, weights), champion, limits, progress)
-        if attempt == 0:
-            loop.registry.save(project.id, done.card, weights)
+        card = done.card
+        loop.registry.save(project.id, card, weights)
+        loop.registry.judged(project.id, card)
         if not done.verdict.promoted or (champion is not None and champion.version == card.version):
             break
         try:
@@ -59,7 +61,7 @@ def settle(
             break
         except Conflict as error:
             log.warning("project %s: %s", project.id, error)
-            if attempt + 1 == TRIES:
+            if attempt == TRIES:
                 raise
     tell(loop, project.id)
     log.info("gate of project %s: %s %s: %s", project.id, card.version, done.verdict.outcome, done.verdict.reason)
@@ -84,10 +86,10 @@ def _judged(
     both = _taught(loop, project, snapshot, sitting) if old is not None else None
     verdict = judge(exams[0], old, limits, np.random.default_rng(loop.settings.seed), both)
     metrics = {**exams[0].metrics, **({} if old is None else {"champion_quality": old.metrics["quality"]})}
-    folder = loop.home / "reports" / str(project.id) / str(card.version)
+    folder = report_folder(loop.home, project.id, card.version)
     tasks = {e.task.id: e.task for e in snapshot.part("val")}
     report = write_report(folder, verdict, exams[0], old, lambda task: _pixels(loop, project, tasks[task]))
-    return Settled(replace(card, verdict=verdict.outcome, metrics=metrics), verdict, report)
+    return Settled(replace(card, verdict=verdict.outcome, metrics=metrics, judged=card.judged + 1), verdict, report)
 
 
 def _taught(

@@ -6,8 +6,11 @@ with what is kept, so a lost or repeated one changes nothing.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from groundlook.core.ports import Progress
 from groundlook.core.types import ModelCard
+from groundlook.learning.gate.report import report_folder
 from groundlook.loop.parts import Loop
 
 
@@ -18,7 +21,8 @@ def tell(loop: Loop, project_id: int) -> None:
 
 
 def track(loop: Loop, project_id: int, progress: Progress) -> str:
-    """Write the versions that are not there yet, and which of them serves or was withdrawn."""
+    """Write the versions that are not there yet or were judged again, with their reports, and which of them serves or
+    was withdrawn."""
     if loop.tracker is None:
         return "no tracking service is configured"
     project, serving = loop.store.project(project_id), loop.registry.serving(project_id)
@@ -28,6 +32,9 @@ def track(loop: Loop, project_id: int, progress: Progress) -> str:
             return "serving"
         return "withdrawn" if loop.registry.withdrawn(project_id, card.version) else "kept"
 
+    def files(card: ModelCard) -> list[Path]:
+        return sorted(report_folder(loop.home, project_id, card.version).glob("gate.*"))
+
     cards = loop.registry.cards(project_id)
-    new = loop.tracker.track(project, [(card, state(card)) for card in cards])
+    new = loop.tracker.track(project, [(card, state(card), files(card)) for card in cards])
     return f"{new} of {len(cards)} versions written"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Any
 
 import anyio
 from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Request
-from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
 from groundlook import __version__
 from groundlook.core.errors import GroundlookError, InvalidInput
@@ -22,13 +20,13 @@ from groundlook.loop.interact import interact
 from groundlook.loop.route import plan_of
 from groundlook.loop.trigger import EDITED
 from groundlook.service.body import PredictBody, read_predict
+from groundlook.service.guard import guard
 from groundlook.service.metrics import CLICKS, ERRORS, EVENTS, INTERACTIVE_SECONDS, PREDICT_SECONDS, PREDICTIONS
 
 log = logging.getLogger("groundlook.service")
 
 Body = Mapping[str, Any] | InvalidInput
 """A task, or what is wrong with it."""
-_BASIC = HTTPBasic(auto_error=False)
 PARALLEL_PREDICTS = 4
 PARALLEL_CLICKS = 8
 """Of their own: a click never waits for a page of predictions."""
@@ -57,7 +55,7 @@ def labelstudio_router(loop: Loop, wire: Wire, login: tuple[str, str] | None) ->
     router = APIRouter()
     private = APIRouter(dependencies=[Depends(guard(login))])
     limiter, clicks = anyio.CapacityLimiter(PARALLEL_PREDICTS), anyio.CapacityLimiter(PARALLEL_CLICKS)
-    events = anyio.CapacityLimiter(1)
+    asked, events = anyio.CapacityLimiter(1), anyio.CapacityLimiter(1)  # one at a time, in the order they came in
 
     @router.get("/health")
     @router.get("/")
@@ -67,7 +65,7 @@ def labelstudio_router(loop: Loop, wire: Wire, login: tuple[str, str] | None) ->
     @private.post("/setup")
     async def setup(request: Request) -> dict[str, str]:
         body = await _json(request)
-        project = loop.store.project(_project_id(body))
+        project = await _project(loop, body)
         config = project.config
         if isinstance(body.get("schema"), str):
             config = wire.config(body["schema"])  # one we can't serve: Label Studio shows the error to the admin
@@ -80,7 +78,7 @@ def labelstudio_router(loop: Loop, wire: Wire, login: tuple[str, str] | None) ->
     @private.post("/predict")
     async def predict(request: Request) -> dict[str, Any]:
         body = read_predict(await request.body())
-        project = loop.store.project(_project_id({"project": body.project}))
+        project = await _project(loop, {"project": body.project})
         if body.context is not None:
             with INTERACTIVE_SECONDS.time():
                 return await anyio.to_thread.run_sync(_interact, loop, wire, project, body, limiter=clicks)
@@ -93,7 +91,7 @@ def labelstudio_router(loop: Loop, wire: Wire, login: tuple[str, str] | None) ->
         action = body.get("action")
         if not isinstance(action, str):
             raise InvalidInput("the body has no `action`; point Label Studio's webhook here")
-        project = loop.store.project(_project_id(body))
+        project = await _project(loop, body, asked)
         EVENTS.labels(action=action if action.isupper() and len(action) < 40 else "other").inc()
         later.add_task(_later, events, loop, wire, project, action, body)  # after the answer: Submit waits for it
         return {"status": "queued"}
@@ -109,21 +107,6 @@ def labelstudio_router(loop: Loop, wire: Wire, login: tuple[str, str] | None) ->
 
     router.include_router(private)
     return router
-
-
-def guard(login: tuple[str, str] | None) -> Callable[..., None]:
-    def check(given: Annotated[HTTPBasicCredentials | None, Depends(_BASIC)]) -> None:
-        if login is None:
-            return
-        right = given is not None and all(
-            secrets.compare_digest(a.encode(), b.encode())
-            for a, b in zip((given.username, given.password), login, strict=True)
-        )
-        if not right:
-            detail = "wrong or missing login; run groundlook connect again with this service's GROUNDLOOK_USER"
-            raise HTTPException(401, detail, {"WWW-Authenticate": "Basic"})
-
-    return check
 
 
 def _predict(loop: Loop, wire: Wire, project: Project, bodies: list[Body]) -> dict[str, Any]:
@@ -223,6 +206,12 @@ async def _json(request: Request, optional: bool = False) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise HTTPException(400, "the body is not a JSON object")
     return body
+
+
+async def _project(loop: Loop, body: Mapping[str, Any], limiter: anyio.CapacityLimiter | None = None) -> Project:
+    """The project that `body` names, read in a thread: on a busy disk a read takes as long as it takes, and the other
+    requests go on."""
+    return await anyio.to_thread.run_sync(loop.store.project, _project_id(body), limiter=limiter)
 
 
 def _project_id(body: Mapping[str, Any]) -> int:

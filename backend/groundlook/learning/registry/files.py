@@ -48,6 +48,23 @@ def appear(folder: Path, fill: Callable[[Path], None]) -> bool:
         shutil.rmtree(begun, ignore_errors=True)
 
 
+def renewed(path: Path, text: str) -> None:
+    """Write `text` over `path`: whoever reads finds the old file or the new one, whole. Raises Busy where the disk is
+    full; then the old one stays."""
+    begun = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        begun.write_text(text, encoding="utf-8")
+        _flush(begun)
+        begun.replace(path)
+        _flush(path.parent)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise Busy(f"no space is left for {path}: it stays as it was; make room and try again") from None
+        raise
+    finally:
+        begun.unlink(missing_ok=True)
+
+
 def _renamed(begun: Path, folder: Path) -> bool:
     try:
         begun.rename(folder)

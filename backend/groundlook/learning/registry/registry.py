@@ -1,7 +1,8 @@
 """Model versions on disk: one folder each, and the line of those that served.
 
 Any number of processes and machines may share the folder. What is kept is never changed, every change is a folder that
-appears whole, so whoever is killed leaves the old state or the new one.
+appears whole, so whoever is killed leaves the old state or the new one. Only what the gate said of a version is written
+anew, whole as well, when it is judged again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 from groundlook.core.errors import Conflict, InvalidWeights, NotFound
 from groundlook.core.types import ModelCard, ModelVersion
-from groundlook.learning.registry.files import appear, file_sha256
+from groundlook.learning.registry.files import appear, file_sha256, renewed
 from groundlook.learning.registry.line import Line, Lines
 from groundlook.learning.registry.lineage import ancestors
 
@@ -53,9 +54,16 @@ class FileRegistry:
             copy = begun / f"{_WEIGHTS}{weights.suffix}"
             shutil.copyfile(weights, copy)
             _check(card, file_sha256(copy))
-            (begun / _CARD).write_text(json.dumps({**asdict(card), "version": str(card.version)}, indent=2))
+            (begun / _CARD).write_text(_card_text(card))
 
         appear(folder, fill)  # or somebody else saved the same
+
+    def judged(self, project: int, card: ModelCard) -> None:
+        """See `core.ports.Registry`. Raises Busy where the disk is full: then the judgement before stands."""
+        kept = self._known(project, card.version)
+        told = replace(kept, verdict=card.verdict, metrics=card.metrics, judged=card.judged)
+        if told != kept:
+            renewed(self._folder(project, card.version) / _CARD, _card_text(told))
 
     def cards(self, project: int) -> list[ModelCard]:
         """See `core.ports.Registry`. A damaged card is left out and logged."""
@@ -169,6 +177,10 @@ def _mark(path: Path) -> Mark:
 def _check(card: ModelCard, actual: str) -> None:
     if actual != card.sha256:
         raise InvalidWeights(f"the weights of {card.version} were changed: sha256 {actual}, expected {card.sha256}")
+
+
+def _card_text(card: ModelCard) -> str:
+    return json.dumps({**asdict(card), "version": str(card.version)}, indent=2)
 
 
 def _read_card(path: Path) -> ModelCard | None:

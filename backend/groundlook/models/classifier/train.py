@@ -15,6 +15,7 @@ from groundlook.core.geometry import WholeTile
 from groundlook.core.ports import Embedder, Progress
 from groundlook.core.types import Region
 from groundlook.models.classifier.embedders import parse
+from groundlook.models.training import balance
 from groundlook.models.weights.file import Weights, save
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class ClassifierTrainer:
     `arch`: "classifier-thumbnail-1", of whose classes one holds, or "classifier-multiple-thumbnail-1", of which several
     may, each on its own; for another embedder give it, and its name. `strength`: of the L2 penalty, scikit-learn's
     1 / C. `epochs` is not needed: the search ends where the loss does, in seconds, so that it runs in this process.
-    The same examples give the same weights. Raises InvalidInput for an `arch` that is none.
+    Tiles of rare classes count for more, by as much as other trainers show them more often (training/balance.py). The
+    same examples give the same weights. Raises InvalidInput for an `arch` that is none.
     """
 
     def __init__(
@@ -99,7 +101,8 @@ class ClassifierTrainer:
 
 def fit(rows: NDArray[np.float32], truth: NDArray[np.bool_], several: bool, strength: float) -> dict[str, torch.Tensor]:
     """Logistic regression, softmax or (`several`) a sigmoid each, on `rows` (N, D) made of mean 0 and deviation 1;
-    `truth`: (N, C). Its tensors: "mean", "scale" (D,), "weight" (C, D), "bias" (C,), float32."""
+    `truth`: (N, C). A tile counts by its factor of `balance`; all together count as many as they are. Its tensors:
+    "mean", "scale" (D,), "weight" (C, D), "bias" (C,), float32."""
     import torch
     from torch.nn import functional
 
@@ -110,6 +113,8 @@ def fit(rows: NDArray[np.float32], truth: NDArray[np.bool_], several: bool, stre
     scale = np.maximum(spread, max(_LEAST_SPREAD * float(np.sqrt((spread**2).mean())), 1e-6)).astype(np.float32)
     x = torch.from_numpy((rows - mean) / scale).double()
     y = torch.from_numpy(truth).double()
+    often = torch.from_numpy(balance.factors([np.flatnonzero(row).tolist() for row in truth]))
+    often *= len(often) / often.sum()
     weight = torch.zeros((truth.shape[1], rows.shape[1]), dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(truth.shape[1], dtype=torch.float64, requires_grad=True)
     search = torch.optim.LBFGS([weight, bias], max_iter=_ROUNDS, line_search_fn="strong_wolfe")
@@ -118,11 +123,11 @@ def fit(rows: NDArray[np.float32], truth: NDArray[np.bool_], several: bool, stre
         search.zero_grad()
         logits = x @ weight.T + bias
         if several:
-            error = functional.binary_cross_entropy_with_logits(logits, y, reduction="sum")
+            errors = functional.binary_cross_entropy_with_logits(logits, y, reduction="none").sum(dim=1)
         else:
-            error = functional.cross_entropy(logits, y, reduction="sum")
+            errors = functional.cross_entropy(logits, y, reduction="none")
         # A class that nobody chose yet would run away: its bias is held, a little, too.
-        total = (error + strength / 2 * weight.square().sum() + 1e-2 * bias.square().sum()) / len(x)
+        total = (often @ errors + strength / 2 * weight.square().sum() + 1e-2 * bias.square().sum()) / len(x)
         total.backward()
         return total
 

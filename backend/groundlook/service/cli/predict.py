@@ -53,7 +53,7 @@ def predict(
     overwrite: bool = typer.Option(False, help="Replace what is there."),
     resume: bool = typer.Option(False, help="Keep what is found beside the output, and go on from it when cut short."),
     engine: Literal["local", "ray"] = typer.Option("local", help="Who looks: this process, or actors of Ray."),
-    ray: str = typer.Option("", help='A Ray that runs: "auto", "ray://host:10001"; else one of its own, here.'),
+    ray: str = typer.Option("", help='A Ray that this machine is part of: "auto", "host:6379"; else one of its own.'),
     actors: int = typer.Option(0, min=0, help="How many; by default one for each GPU, or for each machine."),
     as_json: bool = JSON,
 ) -> None:

@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from groundlook.core.errors import GroundlookError, NotFound
 from groundlook.service.app import STATUS
-from groundlook.service.labelstudio_api import guard
+from groundlook.service.guard import guard
 from groundlook.service.pages.drawing import MAX_LINKED, draw
 from groundlook.service.pages.view import SPLIT_WORDS, STATE_WORDS, Board, ProjectView
 

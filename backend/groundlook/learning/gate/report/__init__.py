@@ -1,5 +1,5 @@
 """The gate's report: what was found, for people and for machines."""
 
-from groundlook.learning.gate.report.write import write_report
+from groundlook.learning.gate.report.write import report_folder, write_report
 
-__all__ = ["write_report"]
+__all__ = ["report_folder", "write_report"]

@@ -7,11 +7,17 @@ import os
 from pathlib import Path
 
 from groundlook.core.exam import Exam
+from groundlook.core.types import ModelVersion
 from groundlook.learning.gate.report.body import body
 from groundlook.learning.gate.report.differ import SHOWN, differ
 from groundlook.learning.gate.report.page import page
 from groundlook.learning.gate.report.picture import Read, panels
 from groundlook.learning.gate.verdict import Verdict
+
+
+def report_folder(home: Path, project: int, version: ModelVersion) -> Path:
+    """Where the report of the last judgement of a version lies."""
+    return home / "reports" / str(project) / str(version)
 
 
 def write_report(
