@@ -1,9 +1,10 @@
 """Every kind of model trained from scratch on real imagery, scored on ground that it has not seen.
 
-`uv run python tests/bench/table_models.py oam|neon [--model NAME …] [--epochs N] [--seconds S] [--zoom 19|20]` prints a
-markdown table. OAM: buildings, folds are whole sites; NEON: crowns, folds are plots. No weights are downloaded;
-"coco" starts from ../shared/data/weights/yolov5n_state_dict.pt. Areas count where a region's score is .5 or more; mAP50
-is of upright boxes, of all detections down to .05.
+`uv run python tests/bench/table_models.py oam|neon [--model NAME …] [--epochs N] [--seeds 0 1 …] [--seconds S] [--zoom
+19|20]` prints a markdown table: each figure is the mean of the seeds ± their standard deviation. OAM: buildings, folds
+are whole sites; NEON: crowns, folds are plots. No weights are downloaded; "coco" starts from
+../shared/data/weights/yolov5n_state_dict.pt. Areas count where a region's score is .5 or more; mAP50 is of upright
+boxes, of all detections down to .05.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,12 @@ Example = tuple[Tile, list[Region]]
 Examples = dict[str, list[Example]]
 SURE = 0.5
 VISIBLE_PX = 6.0
-OAM_FOLDS = (("2", "3"), ("5",))
+GIVEN = ("model", "site", "tiles", "trained on", "objects")
+"""What the trainings of one fold have in common, whatever their seed."""
+OAM_FOLDS = {19: (("2", "3"), ("5",)), 20: (("1", "2"), ("3", "4"), ("5",))}
+"""By zoom, the sites that are held out together."""
+SCORED_ONLY = ("1",)
+"""Of OAM: half of its tiles are empty and many of its roofs unlabelled, so that nothing is trained on it."""
 
 
 def main() -> None:
@@ -44,6 +52,7 @@ def main() -> None:
     parser.add_argument("data", choices=sorted(DEFAULTS))
     parser.add_argument("--model", action="append", choices=sorted(MODELS), help="which; by default those for the data")
     parser.add_argument("--epochs", type=int, help="instead of those that the size of the set asks for")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="a training of every fold for each")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no training after these")
     parser.add_argument("--zoom", type=int, default=19, choices=(19, 20), help="of OAM")
     parser.add_argument("--threads", type=int, default=2)
@@ -51,29 +60,35 @@ def main() -> None:
     sites, label = (oam(options.zoom), "Building") if options.data == "oam" else (neon(), "Tree")
     started = time.monotonic()
     rows: list[dict[str, Any]] = []
-    for name in options.model or DEFAULTS[options.data]:
-        for train, held_out in folds(options.data, sites):
-            if time.monotonic() - started > options.seconds:
-                print(f"no time left for {name} with {', '.join(held_out)} held out", file=sys.stderr)
-                continue
-            rows += fold(name, train, held_out, label, options)
+    parts = folds(options.data, sites, options.zoom)
+    for name, seed, (train, held_out) in product(options.model or DEFAULTS[options.data], options.seeds, parts):
+        if time.monotonic() - started > options.seconds:
+            print(f"no time left for {name}, seed {seed}, {', '.join(held_out)} held out", file=sys.stderr)
+            continue
+        rows += fold(name, train, held_out, label, options, seed)
     print(table(rows, options.data))
 
 
-def folds(data: str, sites: Examples) -> list[tuple[list[Example], Examples]]:
-    """Twice, what to train on and what to score on. OAM: whole sites. NEON: of every site, every other plot; plots are
-    40 m squares far apart, and the sites are woods of other kinds."""
+def folds(data: str, sites: Examples, zoom: int) -> list[tuple[list[Example], Examples]]:
+    """What to train on and what to score on; everything is scored on once. OAM: whole sites. NEON: of every site, every
+    other plot; plots are 40 m squares far apart, and the sites are woods of other kinds."""
     if data == "oam":
-        parts = [{site: sites[site] for site in group} for group in OAM_FOLDS]
+        parts = [{site: sites[site] for site in group} for group in OAM_FOLDS[zoom]]
     else:
         parts = [{site: plots[i::2] for site, plots in sites.items()} for i in range(2)]
-    return [([e for of_site in parts[1 - i].values() for e in of_site], parts[i]) for i in range(2)]
+    found = []
+    for part in parts:
+        learned = [p[site] for p in parts if p is not part for site in p if site not in SCORED_ONLY]
+        found.append(([example for of_site in learned for example in of_site], part))
+    return found
 
 
-def fold(name: str, examples: list[Example], held_out: Examples, label: str, options: Any) -> list[dict[str, Any]]:
+def fold(
+    name: str, examples: list[Example], held_out: Examples, label: str, options: Any, seed: int
+) -> list[dict[str, Any]]:
     """Train on `examples`, score on each site of `held_out`."""
-    trainer, load, start = MODELS[name](options)
-    print(f"{name}: {len(examples)} tiles, held out {', '.join(held_out)}", file=sys.stderr, flush=True)
+    trainer, load, start = MODELS[name](options, seed)
+    print(f"{name}, seed {seed}: {len(examples)} tiles, held out {', '.join(held_out)}", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="groundlook-table-") as folder:
         began = time.monotonic()
         weights = trainer.train(examples, (label,), start, Path(folder), tell)
@@ -81,7 +96,7 @@ def fold(name: str, examples: list[Example], held_out: Examples, label: str, opt
         model = load(ModelCard(ModelVersion(name, "0"), "", trainer.arch, (label,), ""), weights, confidence=0.05)
         rows = []
         for site, of_site in held_out.items():
-            row = {"model": name, "site": site, "tiles": len(of_site), "trained on": len(examples)}
+            row = {"model": name, "seed": seed, "site": site, "tiles": len(of_site), "trained on": len(examples)}
             rows.append({**row, **score(model, of_site, label), "train s": round(seconds)})
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     return rows
@@ -107,15 +122,24 @@ def _sure(prediction: Prediction) -> Prediction:
 
 
 def table(rows: Sequence[dict[str, Any]], data: str) -> str:
-    """Markdown."""
+    """Markdown, the seeds of a model at a site in one line."""
     if not rows:
         return "nothing was trained"
-    names = [n for n in rows[0] if data == "oam" or n != "pixel IoU"]
-    lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
+    alike: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        cells = [f"{row[n]:.3f}" if isinstance(row[n], float) else str(row[n]) for n in names]
-        lines.append(f"| {' | '.join(cells)} |")
+        alike.setdefault(tuple(row[n] for n in GIVEN), []).append(row)
+    names = [n for n in rows[0] if data == "oam" or n != "pixel IoU"]
+    lines = [f"| {' | '.join(names).replace('seed', 'seeds')} |", f"|{'---|' * len(names)}"]
+    lines += [f"| {' | '.join(_cell([row[n] for row in group]) for n in names)} |" for group in alike.values()]
     return "\n".join([*lines, "", f"`uv run python tests/bench/table_models.py {' '.join(sys.argv[1:])}`"])
+
+
+def _cell(values: Sequence[Any]) -> str:
+    """Of one column, of the seeds: mean ± standard deviation of fractions, whatever differs of others."""
+    if isinstance(values[0], float):
+        spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+        return f"{statistics.fmean(values):.3f}{spread}"
+    return ", ".join(dict.fromkeys(str(v) for v in values))
 
 
 def tell(fraction: float, message: str) -> None:
@@ -127,9 +151,9 @@ def tell(fraction: float, message: str) -> None:
 
 
 def oam(zoom: int) -> Examples:
-    """Per site, tiles of 256 px and the outlines of their buildings, cut to the tile. Sites as in demo/places.py."""
+    """Per site, tiles of 256 px and the outlines of their buildings, cut to the tile."""
     found: Examples = {}
-    for site in places.OAM_SITES:
+    for site in sorted(site for group in OAM_FOLDS[zoom] for site in group):
         root = real_data("oam_buildings") / site
         rings = [shapely.make_valid(shapely.Polygon(r)) for r in places._footprints(root / "labels.geojson")]
         paths = sorted(root.glob(f"OAM-*-{zoom}.png"))
@@ -174,41 +198,41 @@ def tile(path: Path) -> Tile:
 Made = tuple[Trainer, Callable[..., Model], Path | None]
 
 
-def _pixels(arch: str) -> Callable[[Any], Made]:
-    def make(options: Any) -> Made:
+def _pixels(arch: str) -> Callable[[Any, int], Made]:
+    def make(options: Any, seed: int) -> Made:
         from groundlook.models.segmentation.predict import SegmentationModel
         from groundlook.models.segmentation.train import RECIPE, SegmentationTrainer
 
-        recipe = dataclasses.replace(RECIPE, threads=options.threads, epochs=options.epochs)
+        recipe = dataclasses.replace(RECIPE, threads=options.threads, epochs=options.epochs, seed=seed)
         return SegmentationTrainer(arch, recipe=recipe), SegmentationModel.load, None
 
     return make
 
 
-def _maskrcnn(arch: str) -> Callable[[Any], Made]:
-    def make(options: Any) -> Made:
+def _maskrcnn(arch: str) -> Callable[[Any, int], Made]:
+    def make(options: Any, seed: int) -> Made:
         from groundlook.models.maskrcnn.predict import MaskRCNNModel
         from groundlook.models.maskrcnn.train import RECIPE, MaskRCNNTrainer
 
-        recipe = dataclasses.replace(RECIPE, threads=options.threads, epochs=options.epochs)
+        recipe = dataclasses.replace(RECIPE, threads=options.threads, epochs=options.epochs, seed=seed)
         return MaskRCNNTrainer(arch, recipe=recipe), MaskRCNNModel.load, None
 
     return make
 
 
-def _yolo(arch: str, coco: bool = False) -> Callable[[Any], Made]:
-    def make(options: Any) -> Made:
+def _yolo(arch: str, coco: bool = False) -> Callable[[Any, int], Made]:
+    def make(options: Any, seed: int) -> Made:
         from groundlook.models.yolo.predict import YoloModel
         from groundlook.models.yolo.train import YoloTrainer
 
         start = real_data("weights") / "yolov5n_state_dict.pt" if coco else None
-        trainer = YoloTrainer(arch, epochs=options.epochs, threads=options.threads, device="cpu")
+        trainer = YoloTrainer(arch, epochs=options.epochs, seed=seed, threads=options.threads, device="cpu")
         return trainer, YoloModel.load, start
 
     return make
 
 
-MODELS: dict[str, Callable[[Any], Made]] = {
+MODELS: dict[str, Callable[[Any, int], Made]] = {
     "unet": _pixels("unet-resnet18"),
     "deeplabv3+": _pixels("deeplabv3plus-resnet18"),
     "maskrcnn": _maskrcnn("maskrcnn-resnet18-fpn"),
