@@ -44,7 +44,7 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {
 DEFAULTS: dict[str, str] = {
     "classification": "uherding",
     "classification-multiple": "uherding",
-    "detection": "adaptive",
+    "detection": "object-herding",
     "segmentation": "object-herding",
 }
 """The strategy of each kind of project that names none, as our replays recommend."""
