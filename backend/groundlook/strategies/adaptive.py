@@ -36,7 +36,7 @@ WHOLE: Mapping[str, Shares] = {
 PARTS: Mapping[str, Shares] = {
     NOTHING: {"object-herding": 1.0},
     MISSING: {"object-herding": 1.0},
-    ALL: {"object-herding": 0.85, "margin": 0.15},
+    ALL: {"object-herding": 0.9, "margin": 0.1},
 }
 """For things on tiles."""
 
