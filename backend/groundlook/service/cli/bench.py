@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def bench(
-    name: str = typer.Argument(..., help="Which: serve."),
+    name: str = typer.Argument(..., help="Which: geo, jobs, models, rank, serve or train."),
     quick: bool = typer.Option(False, help="Fewer repeats, for CI."),
     threads: int = typer.Option(1, min=1, help="Threads of every numeric library; with 1, other work disturbs least."),
     as_json: bool = JSON,
