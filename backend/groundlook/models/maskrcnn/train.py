@@ -19,19 +19,6 @@ _SLIVER, _VISIBLE = 2, 0.25
 RECIPE = Recipe(batch=2, rate=5e-4)
 
 
-class MaskRCNNTrainer(NetworkTrainer):
-    """A Trainer of instances with masks. Each region with an area is one instance, of the pixels whose centre it
-    covers."""
-
-    CHILD = "groundlook.models.maskrcnn.train_child"
-    ARCH = "maskrcnn-resnet18-fpn"
-    RECIPE = RECIPE
-
-    def lesson(self, labels: Sequence[str]) -> Instances:
-        """Every object by itself."""
-        return Instances(labels)
-
-
 class Instances:
     """A Lesson: see `pixels_of`, and of a window `cut_instances`."""
 
@@ -56,6 +43,16 @@ class Instances:
 
     def own(self, written: spool.Written) -> dict[str, Any]:
         return {}
+
+
+class MaskRCNNTrainer(NetworkTrainer):
+    """A Trainer of instances with masks. Each region with an area is one instance, of the pixels whose centre it
+    covers."""
+
+    CHILD = "groundlook.models.maskrcnn.train_child"
+    ARCH = "maskrcnn-resnet18-fpn"
+    RECIPE = RECIPE
+    LESSON = Instances
 
 
 def pixels_of(crops: Sequence[tuple[int, int, NDArray[np.bool_]]], labels: Sequence[int]) -> spool.Truth:

@@ -19,19 +19,6 @@ from groundlook.models.training.trainer import NetworkTrainer
 RECIPE = Recipe(batch=4)
 
 
-class SegmentationTrainer(NetworkTrainer):
-    """A Trainer of pixels. Regions of any shape count as the pixels whose centre they cover, a smaller one on top of a
-    larger one; whatever no region covers is background."""
-
-    CHILD = "groundlook.models.segmentation.train_child"
-    ARCH = "unet-resnet18"
-    RECIPE = RECIPE
-
-    def lesson(self, labels: Sequence[str]) -> Pixels:
-        """The class of every pixel."""
-        return Pixels(labels)
-
-
 class Pixels:
     """A Lesson: "truth", int16 (H, W), 0 for the background, 1 for the first label."""
 
@@ -56,6 +43,16 @@ class Pixels:
 
     def own(self, written: spool.Written) -> dict[str, Any]:
         return {"side": written.side, "class_weights": class_weights(self._counts).tolist()}
+
+
+class SegmentationTrainer(NetworkTrainer):
+    """A Trainer of pixels. Regions of any shape count as the pixels whose centre they cover, a smaller one on top of a
+    larger one; whatever no region covers is background."""
+
+    CHILD = "groundlook.models.segmentation.train_child"
+    ARCH = "unet-resnet18"
+    RECIPE = RECIPE
+    LESSON = Pixels
 
 
 def class_weights(counts: NDArray[np.int64]) -> NDArray[np.float64]:

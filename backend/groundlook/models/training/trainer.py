@@ -18,7 +18,9 @@ _SEEN_START, _SEEN_SCRATCH = 600, 1200
 
 
 class Lesson(Protocol):
-    """What one training is to learn of its regions; it counts what it sees."""
+    """What one training for `labels` is to learn of its regions; it counts what it sees."""
+
+    def __init__(self, labels: Sequence[str]) -> None: ...
 
     def describe(self, regions: Sequence[Region], width: int, height: int) -> spool.Truth:
         """The truth of a tile of `width` × `height` px."""
@@ -43,6 +45,7 @@ class NetworkTrainer:
     """The module that trains, with a `main` for `child.run`."""
     ARCH: ClassVar[str]
     RECIPE: ClassVar[Recipe]
+    LESSON: ClassVar[type[Lesson]]
 
     def __init__(
         self,
@@ -60,10 +63,6 @@ class NetworkTrainer:
         """The network's name."""
         return self._arch
 
-    def lesson(self, labels: Sequence[str]) -> Lesson:
-        """What a training for `labels` learns of regions."""
-        raise NotImplementedError
-
     def train(
         self,
         examples: Iterable[tuple[Tile, Sequence[Region]]],
@@ -80,7 +79,7 @@ class NetworkTrainer:
         """
 
         def prepare(folder: Path) -> dict[str, Any]:
-            lesson = self.lesson(labels)
+            lesson = self.LESSON(labels)
             written = spool.write(examples, folder, self._recipe.largest, lesson.describe, lesson.cut, lesson.classes)
             pictures, told = len(written.classes), lesson.told()
             if not told:
